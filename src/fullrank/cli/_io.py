@@ -1,0 +1,68 @@
+"""What all commands share: parsing with tyro, tables for people, --json for programs."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from fullrank.errors import SettingError
+
+A = TypeVar("A")
+console = Console(highlight=False, soft_wrap=True)
+"""for results"""
+notes = Console(stderr=True, highlight=False)
+"""for progress and remarks"""
+
+
+def take(argv: Sequence[str], flag: str) -> tuple[list[str], str | None]:
+    """``argv`` without ``--flag VALUE`` (or ``--flag=VALUE``), and the value."""
+    rest, value, items = [], None, iter(argv)
+    for item in items:
+        if item == flag:
+            value = next(items, None)
+            if value is None or value.startswith("--"):
+                raise SettingError(f"{flag} must be followed by a value.")
+        elif item.startswith(flag + "="):
+            value = item.split("=", 1)[1]
+        else:
+            rest.append(item)
+    return rest, value
+
+
+def parse(kind: type[A], argv: Sequence[str], prog: str, default: A | None = None, description: str | None = None) -> A:
+    """Typed arguments; a mistake prints one box that names the nearest flag and ends with exit code 2."""
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    return tyro.cli(kind, args=list(argv), prog=prog, description=description, **extra)  # type: ignore[no-any-return]
+
+
+def write_json(path: str | Path | None, result: dict[str, Any]) -> None:
+    """Write what a command printed, whole or not at all; nothing where ``path`` is None."""
+    if path is None:
+        return
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a header; numbers to the right."""
+    drawn = Table(title=title or None, title_justify="left")
+    for i, name in enumerate(header):
+        numeric = all(isinstance(row[i], int | float) or row[i] in ("", "-") for row in rows) and bool(rows)
+        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    console.print(drawn)
+
+
+def is_terminal() -> bool:
+    """Whether a person watches."""
+    return sys.stderr.isatty()

@@ -1,0 +1,255 @@
+"""Every setting that is not a method's own, as frozen typed data; and how settings are read, hashed and saved.
+
+A method's settings live in its file as ``Config(Settings)``; ``RunConfig`` is generic in them, because an annotation
+with the base class would make pydantic drop the subclass's fields.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fullrank.errors import SettingError, did_you_mean
+
+Prob = Annotated[float, Field(ge=0.0, le=1.0)]
+Probs = Annotated[tuple[Prob, ...], Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    def __init__(self, **data: Any):
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise SettingError(explain(error, type(self))) from None
+
+
+class Augmentation(Settings):
+    """One augmentation policy. A tuple of probabilities is cycled over the views of a group (view 0, view 1, ...)."""
+
+    size_pixels: Annotated[int, Field(ge=4)] = 224
+    """side of the square crop that the network sees"""
+    min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    """smallest area of a random crop, as a share of the frame"""
+    max_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """largest area of a random crop, as a share of the frame"""
+    min_aspect: Annotated[float, Field(gt=0.0)] = 3 / 4
+    """smallest width / height of a random crop"""
+    max_aspect: Annotated[float, Field(gt=0.0)] = 4 / 3
+    """largest width / height of a random crop"""
+    flip_prob: Probs = (0.5,)
+    """horizontal flip"""
+    jitter_prob: Probs = (0.8,)
+    """colour jitter as a whole"""
+    brightness: Annotated[float, Field(ge=0.0)] = 0.4
+    """factor drawn from [max(0, 1 - x), 1 + x]"""
+    contrast: Annotated[float, Field(ge=0.0)] = 0.4
+    """factor drawn from [max(0, 1 - x), 1 + x]"""
+    saturation: Annotated[float, Field(ge=0.0)] = 0.4
+    """factor drawn from [max(0, 1 - x), 1 + x]"""
+    hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
+    """shift drawn from [-x, x] of a full turn"""
+    grayscale_prob: Probs = (0.2,)
+    """colour dropped"""
+    blur_prob: Probs = (0.5,)
+    """Gaussian blur"""
+    blur_min_sigma: Annotated[float, Field(gt=0.0)] = 0.1
+    """smallest standard deviation of the blur, in pixels of a 224-pixel crop (scaled with the crop's size)"""
+    blur_max_sigma: Annotated[float, Field(gt=0.0)] = 2.0
+    """largest standard deviation of the blur, in pixels of a 224-pixel crop (scaled with the crop's size)"""
+    solarize_prob: Probs = (0.0,)
+    """values above the threshold inverted"""
+    solarize_threshold: Prob = 0.5
+    """threshold of solarize, in 0..1"""
+    rotate_prob: Probs = (0.0,)
+    """rotation by 90, 180 or 270 degrees"""
+    cutout_prob: Probs = (0.0,)
+    """a square set to the mean"""
+    cutout_ratio: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """side of the cut-out square, as a share of the crop's side"""
+    noise_prob: Probs = (0.0,)
+    """Gaussian noise"""
+    noise_std: Annotated[float, Field(ge=0.0)] = 0.1
+    """standard deviation of the noise, pixels being in 0..1"""
+    sobel_prob: Probs = (0.0,)
+    """magnitude of the Sobel gradient instead of the picture"""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """subtracted from the channels (pixels in 0..1)"""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """what the channels are divided by afterwards"""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for low, high in (("min_scale", "max_scale"), ("min_aspect", "max_aspect"), ("blur_min_sigma", "blur_max_sigma")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} must be at most {high}. Got {getattr(self, low)} and {getattr(self, high)}")
+        return self
+
+
+class BackboneConfig(Settings):
+    """The network that is kept."""
+
+    name: str = "resnet"
+    """"resnet", or the import path of any factory of an nn.Module, as "package.module:factory\""""
+    depth: Literal[18, 34, 50] = 18
+    """layers of the ResNet"""
+    width: Annotated[float, Field(gt=0.0)] = 1.0
+    """factor on the channels of every stage (1.0: 64, 128, 256, 512)"""
+    stem: Literal["imagenet", "cifar"] = "imagenet"
+    """imagenet: 7x7 stride 2 and max-pool; cifar: 3x3 stride 1, for small pictures"""
+    temporal: Literal["2d", "slow"] = "2d"
+    """2d: frames apart, averaged; slow: Slow-only 3D network, temporal kernels of 3 in the last two stages"""
+    weights: Path | None = None
+    """start from the backbone of this run folder, checkpoint or .safetensors file"""
+
+
+class DataConfig(Settings):
+    """Where records come from and which frames of them are read."""
+
+    path: Path | None = None
+    """folder of videos or images, a .csv file list, or the folder of a named data set"""
+    name: Literal["auto", "folder", "list", "cifar10", "cifar100", "moving_digits"] = "auto"
+    """what ``path`` is; auto looks at it"""
+    split: str = "train"
+    """part of a data set that has parts"""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """use only this many records (a fixed random subset)"""
+    num_frames: Annotated[int, Field(ge=1)] = 8
+    """frames of a clip (1 for images)"""
+    frames_per_second: Annotated[float, Field(gt=0.0)] = 4.0
+    """rate at which a clip's frames are taken, whatever the rate of the file"""
+    canvas_pixels: Annotated[int, Field(ge=8)] = 256
+    """decoded frames are shrunk until their short side is this"""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """records of one optimizer step, over all processes"""
+    num_workers: Annotated[int, Field(ge=0)] = 2
+    """decoding processes (0: decode in the training process)"""
+    cache: Path | None = None
+    """folder for a memory-mapped cache of the decoded frames (spares decoding; needs room: see `fullrank scan`)"""
+    cache_max_gib: Annotated[float, Field(gt=0.0)] = 50.0
+    """refuse to build a cache larger than this"""
+
+
+class OptimizerConfig(Settings):
+    """One optimizer; it rejects settings that it does not use."""
+
+    name: Literal["sgd", "lars", "adamw"] = "sgd"
+    """lars: You et al., 2017, without adaptation and decay for biases and norms"""
+    base_learning_rate: Annotated[float, Field(gt=0.0)] = 0.06
+    """learning rate for a batch of 256; the one used is this times batch_size / 256"""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    """decay of weights (not of biases and norms)"""
+    momentum: Prob | None = None
+    """sgd and lars only; 0.9 where not given"""
+    trust_coefficient: Annotated[float, Field(gt=0.0)] | None = None
+    """lars only; 0.001 where not given"""
+    clip_trust: bool | None = None
+    """lars only: the adapted rate never exceeds the scheduled one (solo-learn's clip_lr); off where not given"""
+    betas: tuple[Prob, Prob] | None = None
+    """adamw only; (0.9, 0.999) where not given"""
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    """epochs of linear warm-up from 0"""
+    end_ratio: Prob = 0.0
+    """learning rate at the end, as a share of the peak"""
+    clip_grad_norm: Annotated[float, Field(gt=0.0)] | None = None
+    """largest norm of the whole gradient"""
+    accumulate_steps: Annotated[int, Field(ge=1)] = 1
+    """micro-batches of one optimizer step; each has batch_size / this records, and sees only its own negatives"""
+
+    @model_validator(mode="after")
+    def _only_used(self) -> Self:
+        users = {"momentum": ("sgd", "lars"), "trust_coefficient": ("lars",), "clip_trust": ("lars",), "betas": ("adamw",)}
+        for field, names in users.items():
+            if getattr(self, field) is not None and self.name not in names:
+                raise ValueError(f"{field} is a setting of {' and '.join(names)}. Got it with {self.name}; remove it")
+        return self
+
+
+class MonitorConfig(Settings):
+    """The collapse monitor."""
+
+    on_collapse: Literal["warn", "stop"] = "warn"
+    """warn: write the alarm and go on; stop: save a checkpoint and end"""
+    buffer_rows: Annotated[int, Field(ge=64)] = 2048
+    """the newest representations and embeddings that the spectra are computed from"""
+    max_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
+    """largest share of the training time that spectra may take; their interval follows from it"""
+    cheap_every_steps: Annotated[int, Field(ge=1)] = 10
+    """interval of standard deviation, mean cosine and norm of the mean"""
+
+
+class CheckpointConfig(Settings):
+    """When the state of a run is written."""
+
+    every_minutes: Annotated[float, Field(gt=0.0)] = 10.0
+    """interval by the clock (and at the end, and on Ctrl-C or SIGTERM)"""
+    every_steps: Annotated[int, Field(ge=1)] | None = None
+    """interval in steps, besides"""
+
+
+M = TypeVar("M", bound=Settings)
+
+
+class RunConfig(Settings, Generic[M]):
+    """All that decides a run."""
+
+    method: M
+    """settings of the method"""
+    backbone: BackboneConfig = BackboneConfig()
+    """the network that is kept"""
+    data: DataConfig = DataConfig()
+    """where records come from"""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """how weights change"""
+    monitor: MonitorConfig = MonitorConfig()
+    """the collapse monitor"""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """when the state is written"""
+    out: Path | None = None
+    """folder of the run (where not given: runs/<recipe>-<number>)"""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """decides weights, order, clips and views"""
+    epochs: Annotated[float, Field(gt=0.0)] = 100.0
+    """passes over the data"""
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """end after this many steps, the schedules ending there too"""
+    max_minutes: Annotated[float, Field(gt=0.0)] | None = None
+    """end within this budget: the schedules then follow the clock where it is ahead of the steps"""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast where the processor has it"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU where there is one"""
+    num_processes: Annotated[int, Field(ge=1)] = 1
+    """processes on this machine (torchrun sets it by itself)"""
+
+
+def settings_hash(settings: Settings | dict[str, Any]) -> str:
+    """Twelve hex digits that change when any setting changes."""
+    data = settings.model_dump(mode="json") if isinstance(settings, Settings) else settings
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first mistake of a pydantic error as one sentence."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting '{name}'.{did_you_mean(str(first['loc'][-1]), _keys_near(kind, first['loc']))}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{name + ': ' if name else ''}{message}."
+    return f"{kind.__name__.split('[')[0]}'s {name} is wrong: {message[0].lower() + message[1:]}. Got {first['input']!r}."
+
+
+def _keys_near(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    for part in loc[:-1]:
+        inner = kind.model_fields[str(part)].annotation if str(part) in kind.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        kind = inner
+    return list(kind.model_fields)

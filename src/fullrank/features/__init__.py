@@ -1,0 +1,1 @@
+"""From an encoder and a source to a table on disk."""

@@ -1,0 +1,90 @@
+"""The contract of a method: a function of (views, step context) to named losses, plus its modules.
+
+It knows no loader, optimizer, logger, device, rank or file. Whatever changes between steps is a registered buffer and
+changes only in ``after_step``. docs/decisions/0001-contract.md tries it on MAE, DINO, DPC and jigsaw.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import entry_points
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from fullrank.config import Settings
+from fullrank.errors import SettingError, did_you_mean
+from fullrank.types import Output, StepContext, ViewPlan, Views
+
+BackboneFactory = Callable[[str], nn.Module]
+"""role ("student", "teacher") -> a new backbone with ``embed_dim`` and forward([batch, channels, time, height, width])"""
+
+ENTRY_POINTS = "fullrank.methods"
+
+
+class Method(nn.Module):
+    """Base of all methods; subclasses define ``Config``, ``views``, ``__init__``, ``forward`` and ``encode``."""
+
+    Config: ClassVar[type[Settings]]
+    needs_labels: ClassVar[bool] = False
+    """True only for the supervised baseline: the engine then calls ``set_labels`` before the first step"""
+    branches: ClassVar[tuple[str, ...]] = ("student",)
+    """what ``encode(branch=...)`` accepts; the first is what the paper evaluates"""
+
+    @classmethod
+    def views(cls, cfg: Settings) -> ViewPlan:
+        """What the data must provide."""
+        raise NotImplementedError
+
+    def __init__(self, cfg: Settings, backbone: BackboneFactory, num_records: int):
+        super().__init__()
+
+    def forward(self, views: Views, ctx: StepContext) -> Output:
+        """Losses and features of one batch; changes nothing but BatchNorm statistics."""
+        raise NotImplementedError
+
+    def encode(self, pixels: Tensor, branch: str | None = None) -> Tensor:
+        """[batch, channels, time, height, width] -> representation [batch, embed_dim]; None = what the paper evaluates."""
+        raise NotImplementedError
+
+    def embed(self, representation: Tensor, branch: str | None = None) -> Tensor | None:
+        """Representation -> embedding [batch, d] as the head gives it; None for a method without a projector."""
+        return None
+
+    def after_backward(self, ctx: StepContext) -> None:
+        """Optional: change gradients before they are clipped (a frozen layer)."""
+
+    def after_step(self, outputs: Sequence[Output], ctx: StepContext) -> None:
+        """Optional: what changes between steps (EMA, queue, centre); one output a micro-batch."""
+
+    def decayed(self) -> Iterator[tuple[str, nn.Parameter, bool]]:
+        """(name, parameter, takes weight decay and LARS adaptation): biases and norms do not."""
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                yield name, parameter, parameter.ndim > 1
+
+
+def available() -> dict[str, str]:
+    """{method name: module path}, by file name; third parties through the entry-point group ``fullrank.methods``."""
+    package = importlib.import_module("fullrank.methods")
+    found = {
+        info.name: f"fullrank.methods.{info.name}"
+        for info in pkgutil.iter_modules(package.__path__)
+        if not info.name.startswith("_")
+    }
+    return dict(sorted(found.items())) | {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+
+
+def load_method(name: str) -> type[Method]:
+    """The one Method class of the file ``name``; ``SettingError`` names the nearest where there is none."""
+    known = available()
+    if name not in known:
+        raise SettingError(f"Unknown method '{name}'.{did_you_mean(name, known)} `fullrank methods` lists them.")
+    module_name, _, attribute = known[name].partition(":")
+    module = importlib.import_module(module_name)
+    if attribute:
+        return getattr(module, attribute)  # type: ignore[no-any-return]
+    classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method) and c.__module__ == module_name]
+    if len(classes) != 1:
+        raise SettingError(f"{module_name} must define exactly one Method. Got {len(classes)}.")
+    return classes[0]

@@ -1,0 +1,1 @@
+"""Pure functions of tensors with the paper's equation above them."""

@@ -1,0 +1,38 @@
+"""One file a method: functions that return a RunConfig. A recipe's name is "<method>.<function>"."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from fullrank.config import RunConfig
+from fullrank.errors import SettingError, did_you_mean
+from fullrank.methods._method import available as methods
+
+
+def _functions(method: str) -> dict[str, Callable[[], RunConfig[Any]]]:
+    try:
+        module = importlib.import_module(f"fullrank.recipes.{method}")
+    except ModuleNotFoundError:
+        return {}
+    return {n: f for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"}
+
+
+def available() -> dict[str, str]:
+    """{recipe name: first line of its docstring}."""
+    return {
+        f"{method}.{name}": (inspect.getdoc(function) or "").split("\n")[0]
+        for method in methods()
+        for name, function in _functions(method).items()
+    }
+
+
+def recipe(name: str) -> RunConfig[Any]:
+    """The settings of a recipe such as "vicreg.video"; ``SettingError`` names the nearest where there is none."""
+    method, _, function = name.partition(".")
+    found = _functions(method) if method in methods() else {}
+    if function not in found:
+        known = available()
+        hint = did_you_mean(name, known) or (f" {method} has: {', '.join(found)}." if found else "")
+        raise SettingError(f"Unknown recipe '{name}'.{hint} `fullrank recipes` lists them.")
+    return found[function]()

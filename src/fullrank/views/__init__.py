@@ -1,0 +1,1 @@
+"""From decoded clips to what a method sees: batched, on the device, one draw a clip."""
