@@ -104,6 +104,8 @@ class BackboneConfig(Settings):
     """imagenet: 7x7 stride 2 and max-pool; cifar: 3x3 stride 1, for small pictures"""
     temporal: Literal["2d", "slow"] = "2d"
     """2d: frames apart, averaged; slow: Slow-only 3D network, temporal kernels of 3 in the last two stages"""
+    zero_init_residual: bool = False
+    """start every residual block as its shortcut (Goyal et al., 2017), as the code of VICReg, Barlow Twins and SimSiam does"""
     weights: Path | None = None
     """start from the backbone of this run folder, checkpoint or .safetensors file"""
 
@@ -219,13 +221,11 @@ class RunConfig(Settings, Generic[M]):
     max_steps: Annotated[int, Field(ge=1)] | None = None
     """end after this many steps, the schedules ending there too"""
     max_minutes: Annotated[float, Field(gt=0.0)] | None = None
-    """end within this budget: the schedules then follow the clock where it is ahead of the steps"""
+    """end within this budget, features and report included: the schedules follow the clock where it is ahead of the steps"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast where the processor has it"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one"""
-    num_processes: Annotated[int, Field(ge=1)] = 1
-    """processes on this machine (torchrun sets it by itself)"""
 
 
 def settings_hash(settings: Settings | dict[str, Any]) -> str:

@@ -1,12 +1,28 @@
 """What every data set looks like from outside: an indexed collection of records, each an image or a video."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullrank.types import Clip, ClipSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """Every frame of one record, and what ``clips.select_frames`` needs besides to cut the clips that ``read`` gives."""
+
+    clip: Clip
+    """as ``decode_all`` gives it; an image is one frame"""
+    duration_seconds: float = 0.0
+    """as ``probe`` gives it; 0 for an image"""
+    start_seconds: float = 0.0
+    """of the record within its file"""
+    end_seconds: float = math.inf
+    """of the record within its file"""
 
 
 class Source(Protocol):
@@ -24,6 +40,8 @@ class Source(Protocol):
     """{label name: class names}"""
     resident: NDArray[np.uint8] | None
     """[records, time, height, width, 3] where everything lies in memory at one size; None otherwise"""
+    reads_fast: bool
+    """True: reading needs no workers (arrays in memory, a cache)"""
 
     def __len__(self) -> int:
         """Number of records."""
@@ -35,4 +53,12 @@ class Source(Protocol):
         A fraction in [0, 1) places a clip in its record: 0 = it starts with the record, nearly 1 = it ends with it.
         A record shorter than a clip is looped.
         """
+        ...
+
+    def read_all(self, index: int, canvas_pixels: int) -> Whole:
+        """Every frame of the record, shrunk to the canvas: what the cache stores; ``MediaError`` as in ``read``."""
+        ...
+
+    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
+        """(frames, height, width) of ``read_all``, as the file's header promises them; ``MediaError`` as in ``read``."""
         ...

@@ -51,6 +51,15 @@ class Method(nn.Module):
         """Representation -> embedding [batch, d] as the head gives it; None for a method without a projector."""
         return None
 
+    def resolve_branch(self, branch: str | None) -> str:
+        """The name of a branch: the first where it is None; ``SettingError`` where the method has none of that name."""
+        if branch is None:
+            return self.branches[0]
+        if branch not in self.branches:
+            have = ", ".join(self.branches)
+            raise SettingError(f"branch must be one of {have}. Got '{branch}'.{did_you_mean(branch, self.branches)}")
+        return branch
+
     def after_backward(self, ctx: StepContext) -> None:
         """Optional: change gradients before they are clipped (a frozen layer)."""
 
@@ -84,7 +93,9 @@ def load_method(name: str) -> type[Method]:
     module = importlib.import_module(module_name)
     if attribute:
         return getattr(module, attribute)  # type: ignore[no-any-return]
-    classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method) and c.__module__ == module_name]
+    classes = [
+        c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method) and c.__module__ == module_name
+    ]
     if len(classes) != 1:
         raise SettingError(f"{module_name} must define exactly one Method. Got {len(classes)}.")
     return classes[0]

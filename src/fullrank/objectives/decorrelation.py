@@ -1,10 +1,13 @@
 """Objectives that prevent collapse by the second moments of the embedding."""
 
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from fullrank.errors import ShapeError
 
 
 class VICRegTerms(NamedTuple):
@@ -49,21 +52,27 @@ def covariance(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     4.0
     """
     n, d = z.shape
-    centred = z - z.mean(dim=0)
-    c = centred.T @ centred / (n - 1)
+    with torch.autocast(z.device.type, enabled=False):
+        centred = z - z.mean(dim=0)
+        c = centred.T @ centred / (n - 1)
     return (c.square().sum() - c.diagonal().square().sum()) / d
 
 
-def vicreg(
-    z0: Float[Tensor, "n d"], z1: Float[Tensor, "n d"], *, target_std: float = 1.0, epsilon: float = 1e-4
-) -> VICRegTerms:
-    """The three terms of one pair of views (Bardes et al., eq. 6).
+def vicreg(z: Float[Tensor, "n views d"], *, target_std: float = 1.0, epsilon: float = 1e-4) -> VICRegTerms:
+    """The three terms over all pairs of views (Bardes et al., eq. 6).
 
-    The variance term is the mean over the two branches, as in the authors' code (the paper's equation sums them); the
-    covariance term is their sum, as in both.
+    Each term is the mean over the pairs (i, j) of views: of s(Z_i, Z_j), of (v(Z_i) + v(Z_j)) / 2, and of c(Z_i) + c(Z_j). The
+    variance term is the mean over the two branches, as in the authors' code (the paper's equation sums them); the
+    covariance term is their sum, as in both. At complete collapse (0, gamma - sqrt(epsilon), 0).
+
+    >>> [round(term.item(), 4) for term in vicreg(torch.ones(4, 2, 3))]
+    [0.0, 0.99, 0.0]
     """
+    views = z.unbind(dim=1)
+    if len(views) < 2 or z.shape[0] < 2:
+        raise ShapeError(f"vicreg must see at least 2 records with at least 2 views each. Got {z.shape[0]} and {len(views)}.")
     return VICRegTerms(
-        invariance(z0, z1),
-        (variance(z0, target_std=target_std, epsilon=epsilon) + variance(z1, target_std=target_std, epsilon=epsilon)) / 2,
-        covariance(z0) + covariance(z1),
+        torch.stack([invariance(z0, z1) for z0, z1 in combinations(views, 2)]).mean(),
+        torch.stack([variance(view, target_std=target_std, epsilon=epsilon) for view in views]).mean(),
+        2 * torch.stack([covariance(view) for view in views]).mean(),
     )

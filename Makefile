@@ -1,0 +1,83 @@
+# make demo | test | check: each sets up what it needs. Another interpreter: make test PYTHON=python3.12
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+PEERS ?= .venv-peers
+OUT ?= runs
+BIN := $(VENV)/bin
+PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install demo demo-tiny test check format bench docs test-peers clean
+
+help:
+	@echo 'make demo         install, then train on the embedded world and write a report (minutes)'
+	@echo 'make test         install, then run every test that needs neither a GPU nor a network'
+	@echo 'make check        formatting, lint, types, generated tables'
+	@echo 'make format       put the code into its format'
+	@echo 'make demo-tiny    the demo at a size for continuous integration (about a minute)'
+	@echo 'make bench        measure speed against other libraries, in an environment of their own'
+	@echo 'make test-peers   the tests that compare with other libraries'
+	@echo 'make docs         write the generated tables of the documents again'
+	@echo 'make clean        remove caches (environments and runs stay)'
+
+# The stamps make a second call skip the installation until pyproject.toml or constraints.txt change.
+install: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "fullrank needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo 'installing fullrank into $(VENV) (a few minutes the first time)'
+	$(call PIP,$(VENV)) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo 'installing what tests and linters need'
+	$(call PIP,$(VENV)) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(PEERS)/bin/python:
+	$(PYTHON) -m venv $(PEERS)
+
+$(PEERS)/.installed: pyproject.toml constraints.txt benchmarks/peers.txt | $(PEERS)/bin/python
+	@echo 'installing the libraries to compare with into $(PEERS)'
+	$(call PIP,$(PEERS)) -c constraints.txt -r benchmarks/peers.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/fullrank demo --out $(OUT)/demo
+
+demo-tiny: $(VENV)/.installed
+	$(BIN)/fullrank demo --tiny --out $(OUT)/demo-tiny
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python benchmarks/tables.py --check
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed
+	$(BIN)/python benchmarks/tables.py
+
+bench: $(PEERS)/.installed
+	$(PEERS)/bin/python benchmarks/run.py
+	$(PEERS)/bin/python benchmarks/tables.py
+
+test-peers: $(PEERS)/.installed
+	$(PEERS)/bin/python -m pytest -m peers
+
+clean:
+	rm -rf .pytest_cache .ruff_cache .mypy_cache build dist
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

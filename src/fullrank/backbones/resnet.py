@@ -1,0 +1,210 @@
+"""The ResNet family: depths 18, 34 and 50, on frames (2d) or on clips (Slow-only 3D).
+
+2D: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv 1512.03385, with the stride of a
+bottleneck on its 3x3 convolution ("v1.5", as torchvision). Slow: the slow pathway of Feichtenhofer, Fan, Malik, He,
+"SlowFast Networks for Video Recognition", ICCV 2019, arXiv 1812.03982, table 1: the first convolution of each block has a
+temporal kernel of 1, 1, 3, 3 in the four stages, and time is never strided.
+
+The keys of the state dict are torchvision's (conv1, bn1, layer1.0.conv1, layer2.0.downsample.0, ...), without fc, in both.
+"""
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fullrank.errors import SettingError, ShapeError
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+"""{depth: residual blocks of each stage}"""
+EXPANSION = 4
+"""channels that leave a bottleneck block, as a multiple of those of its 3x3 convolution"""
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+SLOW_KERNELS = (1, 1, 3, 3)
+"""temporal kernel of the first convolution of each block, by stage"""
+
+
+def _conv(ndim: int, c_in: int, c_out: int, kernel: int, stride: int = 1, time_kernel: int = 1) -> nn.Module:
+    """Convolution without bias that keeps the size at stride 1; time, where there is one, is never strided."""
+    pad = kernel // 2
+    if ndim == 2:
+        return nn.Conv2d(c_in, c_out, kernel, stride, pad, bias=False)
+    sizes = (time_kernel, kernel, kernel), (1, stride, stride), (time_kernel // 2, pad, pad)
+    return nn.Conv3d(c_in, c_out, *sizes, bias=False)
+
+
+def _norm(ndim: int, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if ndim == 2 else nn.BatchNorm3d(channels)
+
+
+class _FramePool(nn.Module):
+    """Max-pool 3x3 stride 2 of every frame.
+
+    For clips, frames are pooled as pictures: max_pool3d is cast to float32 by CPU autocast, which would also keep the
+    shortcuts of the whole first stage in float32, and is five times slower there. Folding is free in channels last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            return nn.functional.max_pool2d(x, 3, 2, 1)
+        frames = nn.functional.max_pool2d(x.transpose(1, 2).flatten(0, 1), 3, 2, 1)
+        return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class _Block(nn.Module):
+    """A residual block: relu(shortcut(x) + convolutions(x)); two 3x3, or 1x1, 3x3 and 1x1 with four times the channels."""
+
+    def __init__(self, ndim: int, c_in: int, planes: int, stride: int, time_kernel: int, bottleneck: bool):
+        super().__init__()
+        c_out = planes * EXPANSION if bottleneck else planes
+        if bottleneck:
+            convs = [(c_in, planes, 1, 1, time_kernel), (planes, planes, 3, stride, 1), (planes, c_out, 1, 1, 1)]
+        else:
+            convs = [(c_in, planes, 3, stride, time_kernel), (planes, planes, 3, 1, 1)]
+        self.num_convs = len(convs)
+        for i, conv in enumerate(convs, start=1):
+            self.add_module(f"conv{i}", _conv(ndim, *conv))
+            self.add_module(f"bn{i}", _norm(ndim, conv[1]))
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = None
+        if stride != 1 or c_in != c_out:
+            self.downsample = nn.Sequential(_conv(ndim, c_in, c_out, 1, stride), _norm(ndim, c_out))
+
+    def last_norm(self) -> nn.Module:
+        return self.get_submodule(f"bn{self.num_convs}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for i in range(1, self.num_convs + 1):
+            y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
+            y = self.relu(y) if i < self.num_convs else y
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))  # type: ignore[no-any-return]
+
+
+def fold_time(pixels: Float[Tensor, "batch channels time height width"]) -> Float[Tensor, "frames channels height width"]:
+    """Frames as separate pictures, time first: all records' frame 0, then all records' frame 1, ...
+
+    Time comes first so that consecutive rows stay consecutive records: a batch norm over fixed groups of rows
+    (``fullrank.batch_norm``) then normalises over records, never over the frames of one. Free for one frame.
+    """
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels.permute(2, 0, 1, 3, 4).flatten(0, 1)
+
+
+def unfold_time(rows: Tensor, time: int) -> Tensor:
+    """Undo ``fold_time`` for anything made of frames: [time * batch, channels, ...] -> [batch, channels, time, ...]."""
+    return rows.unflatten(0, (time, -1)).movedim(0, 2)  # type: ignore[no-any-return]
+
+
+def to_channels_last(module: nn.Module) -> nn.Module:
+    """Store every convolution's weight channels last (2D and 3D), in place; the ResNet then runs in that layout.
+
+    The function computed is the same. On a CPU with bf16 autocast it makes a training step 1.5 to 2 times as fast as plain
+    float32, more for larger networks (benchmarks/backbones.py). State dicts are interchangeable: loading keeps the layout.
+    """
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for part in module.modules():
+        weight = getattr(part, "weight", None)
+        if isinstance(part, nn.modules.conv._ConvNd) and isinstance(weight, nn.Parameter) and weight.ndim in formats:
+            weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
+    return module
+
+
+class ResNet(nn.Module):
+    """pixels [batch, channels, time, height, width] -> representation [batch, embed_dim].
+
+    Args:
+        depth: 18, 34 or 50.
+        width: factor on the channels of every stage (1.0: 64, 128, 256, 512; times 4 at the block ends of depth 50).
+        stem: "imagenet": 7x7 stride 2 and max-pool; "cifar": 3x3 stride 1 without a pool, for small pictures.
+        temporal: "2d": each frame apart, and the frames' features averaged; "slow": 3D convolutions.
+        in_channels: channels of the pixels.
+        zero_init_residual: start every block as its shortcut (the last norm's scale is 0; Goyal et al., 2017, arXiv
+            1706.02677, section 5.1). Off, as in torchvision and in PySlowFast's self-supervised configurations; the
+            authors' code of Barlow Twins, VICReg and SimSiam turns it on.
+
+    Initialisation: Kaiming normal over fan-out (as torchvision and PySlowFast), norms 1 and 0.
+    """
+
+    def __init__(
+        self,
+        depth: int = 18,
+        width: float = 1.0,
+        stem: Literal["imagenet", "cifar"] = "imagenet",
+        temporal: Literal["2d", "slow"] = "2d",
+        *,
+        in_channels: int = 3,
+        zero_init_residual: bool = False,
+    ):
+        super().__init__()
+        _check(depth, width, stem, temporal)
+        self.in_channels, self.temporal = in_channels, temporal
+        base, ndim = round(64 * width), 2 if temporal == "2d" else 3
+        bottleneck = depth == 50
+        self.conv1 = _conv(ndim, in_channels, base, 7, 2) if stem == "imagenet" else _conv(ndim, in_channels, base, 3)
+        self.bn1, self.relu = _norm(ndim, base), nn.ReLU(inplace=True)
+        self.maxpool = _FramePool() if stem == "imagenet" else nn.Identity()
+        c_in, stages = base, []
+        for i, (count, time_kernel) in enumerate(zip(BLOCKS[depth], SLOW_KERNELS, strict=True)):
+            planes, layers = base * 2**i, []
+            for j in range(count):
+                layers.append(_Block(ndim, c_in, planes, 2 if i > 0 and j == 0 else 1, time_kernel, bottleneck))
+                c_in = planes * EXPANSION if bottleneck else planes
+            stages.append(nn.Sequential(*layers))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.embed_dim = c_in
+        self._initialise(zero_init_residual)
+
+    def _initialise(self, zero_init_residual: bool) -> None:
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+            if zero_init_residual and isinstance(part, _Block):
+                nn.init.zeros_(part.last_norm().weight)  # type: ignore[arg-type]
+
+    def _stem(self, pixels: Tensor) -> Tensor:
+        if pixels.ndim != 5 or pixels.shape[1] != self.in_channels:
+            raise ShapeError(
+                f"the ResNet's pixels must be [batch, {self.in_channels}, time, height, width]. Got {list(pixels.shape)}. "
+                "An image has one frame: pixels.unsqueeze(2)."
+            )
+        x = fold_time(pixels) if self.temporal == "2d" else pixels
+        # The layout follows the weights (to_channels_last): otherwise every convolution would reorder one of the two.
+        first: Any = self.layer1[0]
+        if not first.conv2.weight.is_contiguous():
+            x = x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))  # type: ignore[no-any-return]
+
+    def forward(self, pixels: Float[Tensor, "batch channels time height width"]) -> Float[Tensor, "batch embed_dim"]:
+        """The last stage averaged over time and space, in float32 or wider whatever the autocast; contiguous.
+
+        ``ShapeError`` where the pixels are not five-dimensional or have other channels.
+        """
+        x = self._stem(pixels)
+        for stage in STAGES:
+            x = getattr(self, stage)(x)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        h = x.mean(dim=tuple(range(2, x.ndim)), dtype=wide)
+        if self.temporal == "2d" and pixels.shape[2] > 1:
+            h = unfold_time(h, pixels.shape[2]).mean(2)
+        return h.contiguous()
+
+    def maps(self, pixels: Float[Tensor, "batch channels time height width"]) -> dict[str, Tensor]:
+        """{"layer1": [batch, channels, time, height, width], ... "layer4"}: what the four stages put out."""
+        x, found = self._stem(pixels), {}
+        for stage in STAGES:
+            x = getattr(self, stage)(x)
+            found[stage] = unfold_time(x, pixels.shape[2]) if self.temporal == "2d" else x
+        return found
+
+
+def _check(depth: int, width: float, stem: str, temporal: str) -> None:
+    for name, got, known in (
+        ("depth", depth, tuple(BLOCKS)),
+        ("stem", stem, ("imagenet", "cifar")),
+        ("temporal", temporal, ("2d", "slow")),
+    ):
+        if got not in known:
+            raise SettingError(f"{name} of the ResNet must be one of {', '.join(map(str, known))}. Got {got!r}.")
+    if round(64 * width) < 1:
+        raise SettingError(f"width of the ResNet must leave at least one of 64 channels. Got {width}; try 0.25.")

@@ -1,0 +1,155 @@
+"""From a run folder to an encoder: ``fullrank.load("runs/first")``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fullrank.backbones.build import backbone_factory, load_weights
+from fullrank.backbones.resnet import to_channels_last
+from fullrank.checkpoint.save import UNREADABLE, brief, hash_of_tensors, load_checkpoint, read_run
+from fullrank.config import RunConfig
+from fullrank.data.clips import uniform_fractions
+from fullrank.data.loader import in_order
+from fullrank.data.open import open_source
+from fullrank.errors import CheckpointError, SettingError
+from fullrank.methods._method import Method, available, load_method
+from fullrank.types import ClipSpec
+from fullrank.views.plan import center_views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """What an encoder gives for a batch of clips."""
+
+    representation: Tensor
+    """[batch, embed_dim]: the backbone's output"""
+    embedding: Tensor | None
+    """[batch, d]: the projector's output, as it is; None for a method without a projector"""
+
+
+class Encoder:
+    """A trained (or untrained) method, ready to encode."""
+
+    def __init__(self, config: RunConfig[Any], method: Method, *, checkpoint_hash: str, name: str):
+        self.config, self.method, self.checkpoint_hash, self.name = config, method.eval(), checkpoint_hash, name
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network that is kept: an ordinary module."""
+        return self.method.backbone  # type: ignore[return-value]
+
+    @property
+    def clip_spec(self) -> ClipSpec:
+        """Which frames the encoder was trained on."""
+        data, plan = self.config.data, type(self.method).views(self.config.method)
+        return ClipSpec(
+            num_frames=plan.num_frames or data.num_frames,
+            frames_per_second=data.frames_per_second,
+            canvas_pixels=data.canvas_pixels,
+        )
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor, branch: str | None = None) -> Encoding:
+        """[batch, channels, time, height, width], normalised as in training -> representation and embedding, float32."""
+        device = next(self.method.parameters()).device
+        representation = self.method.encode(pixels.to(device), branch)
+        embedding = self.method.embed(representation, branch)
+        return Encoding(
+            representation=representation.float(), embedding=None if embedding is None else embedding.float()
+        )
+
+    def preprocess(self, path: str | Path) -> Tensor:
+        """The centre clip of every video or image of ``path``: [records, channels, time, height, width], normalised."""
+        source = open_source(Path(path))
+        batches = in_order(source, self.clip_spec, uniform_fractions(1), batch_size=max(len(source), 1), num_workers=0)
+        augmentation = type(self.method).views(self.config.method).groups[0].augmentation
+        views = [
+            center_views(b, augmentation.size_pixels, augmentation.mean, augmentation.std, torch.device("cpu"))[:, 0]
+            for b in batches
+        ]
+        return torch.cat(views)
+
+
+def method_name(settings: Any) -> str:
+    """The registry name of the method whose ``Config`` these settings are."""
+    for name, place in available().items():
+        if place.partition(":")[0] == type(settings).__module__:
+            return name
+    raise SettingError(f"{type(settings).__module__} is not a known method. `fullrank methods` lists them.")
+
+
+def build_method(
+    config: RunConfig[Any], num_records: int, *, weights: Mapping[str, Tensor] | None = None
+) -> Method:
+    """A new method from its settings, its convolutions channels last; ``weights``: start its backbones from these."""
+    cls = load_method(method_name(config.method))
+    method = cls(config.method, backbone_factory(config.backbone, dict(weights) if weights else None), num_records)
+    return to_channels_last(method)  # type: ignore[return-value]
+
+
+def read_config(folder: Path) -> tuple[RunConfig[Any], dict[str, Any]]:
+    """The typed settings of a run folder, and its config.json."""
+    record = read_run(folder)
+    kind = load_method(record["method"]).Config
+    return RunConfig[kind].model_validate(record["settings"]), record  # type: ignore[valid-type]
+
+
+def load(path: str | Path, device: str = "cpu") -> Encoder:
+    """The encoder of a run folder. ``CheckpointError`` where there is none, or it belongs to another method."""
+    folder = Path(path)
+    folder = folder if folder.is_dir() else folder.parent
+    config, record = read_config(folder)
+    state = load_checkpoint(folder)
+    if state["method_name"] != record["method"]:
+        raise CheckpointError(
+            f"The checkpoint in {folder} must be of the method that config.json names, {record['method']}. "
+            f"Got one of {state['method_name']}; the two files do not belong together."
+        )
+    method = build_method(config, record["num_records"])
+    load_weights(method, state["method"], str(folder))
+    name = record["recipe"] or record["method"]
+    return Encoder(config, method.to(device), checkpoint_hash=hash_of_tensors(state["method"]), name=name)
+
+
+def untrained(config: RunConfig[Any], *, seed: int = 0, num_records: int = 1) -> Encoder:
+    """The same network with random weights: the control of every table."""
+    torch.manual_seed(seed)
+    method = build_method(config, num_records)
+    return Encoder(config, method, checkpoint_hash=hash_of_tensors(method.state_dict()), name="random weights")
+
+
+def backbone_weights(path: Path) -> dict[str, Tensor]:
+    """The backbone's tensors of a run folder, a checkpoint of ours, a .safetensors file or a file with a plain state dict."""
+    if path.suffix == ".safetensors" and path.is_file():
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state: dict[str, Any] = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is not a readable .safetensors file ({error}).") from None
+    elif path.is_dir() or path.name == "checkpoint.pt":
+        state = load_checkpoint(path)["method"]
+    else:
+        state = _foreign(path)
+    below = {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
+    return below or {name: t for name, t in state.items() if isinstance(t, Tensor)}
+
+
+def _foreign(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise CheckpointError(f"There must be a weights file at {path}. Got nothing there; check the path.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path} is not a readable weights file ({brief(error)}).") from None
+    for key in ("state_dict", "model", "method"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} must hold a state dict of tensors. `fullrank inspect {path}` says what it holds.")
+    return {name.removeprefix("module."): t for name, t in state.items()}

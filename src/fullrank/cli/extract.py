@@ -1,0 +1,79 @@
+"""Encode a folder of videos or images with a trained run, and write a feature table."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from fullrank.cli._io import console, parse, take, write_json
+from fullrank.config import DataConfig, Settings
+from fullrank.errors import SettingError
+
+
+class Args(Settings):
+    """Options of `fullrank extract RUN`."""
+
+    data: DataConfig = DataConfig()
+    """what to encode; frames, rate and canvas are the run's own, so only path, name, split, limit, cache and workers are read"""
+    out: Path
+    """folder of the feature table"""
+    num_clips: Annotated[int, Field(ge=1)] = 1
+    """clips of each video, evenly spaced; evaluation averages them"""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """records encoded at once"""
+    branch: str | None = None
+    """"student" or "teacher", for methods that have both; where not given, what the paper evaluates"""
+    device: str = "cpu"
+    """cpu or cuda"""
+    bf16: bool = False
+    """bf16 autocast: faster, features within about 1e-2"""
+    thumbnails: bool = False
+    """keep small pictures for the report's neighbours"""
+
+
+def main(argv: list[str]) -> None:
+    """`fullrank extract runs/first --data.path videos/ --out features/first`."""
+    rest, json_path = take(argv, "--json")
+    run = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    args = parse(Args, rest, "fullrank extract RUN", description="RUN is the folder that training wrote.")
+    if run is None:
+        raise SettingError("extract must be given a run folder. Got none; for example `fullrank extract runs/first --out ...`.")
+    from fullrank.checkpoint.encoder import load
+    from fullrank.data.open import open_source
+    from fullrank.features.extract import extract
+
+    encoder = load(run, args.device)
+    branches = type(encoder.method).branches
+    if args.branch is not None and args.branch not in branches:
+        raise SettingError(f"branch must be one of {', '.join(branches)} for this method. Got {args.branch}.")
+    own = encoder.config.data
+    data = args.data if args.data.path is not None or args.data.name != "auto" else own
+    source = open_source(data.model_copy(update={"canvas_pixels": own.canvas_pixels}))
+    start = time.perf_counter()
+    table = extract(
+        encoder,
+        source,
+        args.out,
+        num_clips=args.num_clips,
+        batch_size=args.batch_size,
+        num_workers=args.data.num_workers,
+        branch=args.branch,
+        thumbnails=args.thumbnails,
+        device=args.device,
+        bf16=args.bf16,
+        command="fullrank extract " + " ".join(argv),
+    )
+    rows, width = table.representation.shape
+    skipped = table.manifest["skipped"]
+    embedding = "none" if table.embedding is None else f"{table.embedding.shape[1]}"
+    console.print(
+        f"{rows} rows of {len(source)} records to {args.out}: representation {width}, embedding {embedding}, "
+        f"labels {', '.join(table.labels) or 'none'}, {time.perf_counter() - start:.1f} s"
+    )
+    for item in skipped:
+        console.print(f"left out: {item['record']}: {item['reason']}", markup=False)
+    write_json(
+        json_path,
+        {"out": str(args.out), "rows": rows, "records": len(source), "representation": width, "embedding": embedding, "skipped": skipped},
+    )

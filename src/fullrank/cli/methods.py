@@ -1,0 +1,119 @@
+"""List the methods, or explain one: its idea, what prevents collapse, its settings."""
+
+import inspect
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import tyro
+
+from fullrank.cli import _io
+from fullrank.config import Settings
+from fullrank.methods._method import Method, available, load_method
+
+HEADINGS = (
+    "Idea",
+    "Data flow",
+    "What prevents collapse",
+    "What breaks it",
+    "At complete collapse",
+    "Deviations",
+    "The paper's number",
+)
+"""what the docstring of a method's file says, a paragraph each"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Which method; none: a table of all."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """a method, such as vicreg"""
+    json: Path | None = None
+    """write what is printed to this file as JSON"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """`fullrank methods [NAME]`."""
+    args = _io.parse(Arguments, argv, "fullrank methods", description=__doc__)
+    if args.name is None:
+        found = [_summary(name, load_method(name)) for name in available()]
+        header = ("method", "idea", "what prevents collapse", "paper")
+        _io.table("", header, [[m["name"], m["idea"], m["what_prevents_collapse"], m["paper"]] for m in found])
+        _io.write_json(args.json, {"methods": found})
+        return
+    method = load_method(args.name)
+    text, settings = _docstring(method), describe(method.Config)
+    _io.console.print(text + "\n", markup=False)
+    _io.table(
+        "Settings (as flags: --method.NAME)", ("setting", "type", "default", "meaning"), [list(s.values()) for s in settings]
+    )
+    _io.console.print(f"\nBranches of encode: {', '.join(method.branches)}. Recipes: `fullrank recipes {args.name}`.")
+    _io.write_json(args.json, _summary(args.name, method) | {"text": text, "branches": method.branches, "settings": settings})
+
+
+def describe(kind: type[Settings]) -> list[dict[str, str]]:
+    """{setting, type, default, meaning} of each field of a settings class."""
+    return [
+        {
+            "setting": name,
+            "type": " ".join([_type(field.annotation), *map(_bound, field.metadata)]).strip(),
+            "default": _shown(field.get_default(call_default_factory=True)),  # type: ignore[call-arg]
+            "meaning": field.description or "",
+        }
+        for name, field in kind.model_fields.items()
+    ]
+
+
+def _summary(name: str, method: type[Method]) -> dict[str, Any]:
+    text = _docstring(method)
+    first = re.match(r"([^(]*?)\s*\((.*)\)\.?$", text.split("\n")[0])
+    said = _paragraphs(text)
+    return {
+        "name": name,
+        "title": first[1] if first else text.split("\n")[0],
+        "idea": said.get("Idea", ""),
+        "what_prevents_collapse": said.get("What prevents collapse", ""),
+        "paper": first[2] if first else "-",
+    }
+
+
+def _docstring(method: type[Method]) -> str:
+    return inspect.cleandoc(sys.modules[method.__module__].__doc__ or "")
+
+
+def _paragraphs(text: str) -> dict[str, str]:
+    starts = "|".join(re.escape(heading) for heading in HEADINGS)
+    found = re.findall(rf"^({starts}): (.*?)(?=^(?:{starts}|With|Not)\b|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    return {heading: " ".join(body.split()) for heading, body in found}
+
+
+def _type(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(inner[0])
+    if origin is Literal:
+        return " | ".join(str(choice) for choice in inner)
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type, inner))
+    if origin is tuple:
+        return f"tuple[{', '.join('...' if part is Ellipsis else _type(part) for part in inner)}]"
+    return "None" if annotation is NoneType else str(getattr(annotation, "__name__", annotation))
+
+
+def _bound(constraint: Any) -> str:
+    for attribute, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+        if (value := getattr(constraint, attribute, None)) is not None:
+            return f"{sign} {value:g}"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, Settings):
+        return str(value)
+    changed = value.model_dump(exclude_defaults=True)
+    return ", ".join(f"{key} {inner}" for key, inner in changed.items()) or "as usual"

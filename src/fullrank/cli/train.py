@@ -1,0 +1,84 @@
+"""Train an encoder on a folder of unlabelled videos or images, and write its health report."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from fullrank.cli._io import console, notes, parse, take, write_json
+from fullrank.config import RunConfig
+from fullrank.errors import CollapseError, SettingError
+
+USAGE = """usage: fullrank train RECIPE [OPTIONS]
+       fullrank train --resume RUN
+
+Trains on unlabelled data and writes a run folder: the encoder, metrics, spectra, alarms and report.html.
+RECIPE is a method and a setting, such as vicreg.video (any folder of videos) or simclr.images (any folder of images);
+`fullrank recipes` lists them, and `fullrank train RECIPE --help` every option of one.
+
+  fullrank train vicreg.video --data.path my_videos/ --out runs/first
+  fullrank train vicreg.video --data.path my_videos/ --max-minutes 30
+  fullrank train --resume runs/first          goes on where Ctrl-C or a full disk ended it
+  torchrun --nproc-per-node 2 -m fullrank train ...
+
+Besides: --no-report leaves features and report out; --json FILE writes the summary."""
+
+
+def main(argv: list[str]) -> None:
+    """`fullrank train vicreg.video --data.path my_videos/ --out runs/first`."""
+    rest, json_path = take(argv, "--json")
+    rest, resume = take(rest, "--resume")
+    with_report = "--no-report" not in rest
+    rest = [item for item in rest if item != "--no-report"]
+    if not rest and resume is None or rest and rest[0] in ("-h", "--help"):
+        print(USAGE)
+        if not rest:
+            raise SettingError("train must be given a recipe or --resume RUN. Got neither.")
+        return
+    config, name = _config(rest, resume)
+    from fullrank.data.open import open_source
+    from fullrank.engine.loop import train
+
+    command = "fullrank train " + " ".join(argv)
+    source = None if config is None else open_source(config.data)
+    result = train(config, source=source, resume=resume, recipe=name, command=command)
+    if int(os.environ.get("RANK", "0")):
+        return
+    console.print(f"{result.steps} steps, {result.summary['clips_per_second']:.0f} clips/s, run folder {result.folder}")
+    if result.summary["skipped"]:
+        console.print(f"{result.summary['skipped']} files could not be read; see {result.folder / 'skipped.jsonl'}", markup=False)
+    summary: dict[str, Any] = {"folder": str(result.folder), **result.summary}
+    if result.stopped in ("interrupted", "terminated"):
+        write_json(json_path, summary)
+        notes.print(f"{result.stopped} at step {result.steps}; `fullrank train --resume {result.folder}` goes on.", markup=False)
+        raise KeyboardInterrupt
+    if with_report:
+        summary |= _report(result.folder, source, config, command)
+    write_json(json_path, summary)
+    if result.stopped is not None:
+        raise CollapseError(f"Training was stopped at step {result.steps} by --monitor.on-collapse stop: {result.stopped}")
+
+
+def _report(folder: Path, source: Any, config: RunConfig[Any] | None, command: str) -> dict[str, Any]:
+    from fullrank.report.finish import finish
+
+    device = config.device if config is not None and config.device != "auto" else "cpu"
+    done = finish(folder, source=source, device=device, command=command)
+    console.print(f"features {done.features}\nreport   {done.page}")
+    return {"features": str(done.features), "report": str(done.page)}
+
+
+def _config(rest: list[str], resume: str | None) -> tuple[RunConfig[Any] | None, str]:
+    if resume is not None:
+        if rest:
+            raise SettingError(
+                f"--resume goes on with the settings of its run and takes no others. Got {' '.join(rest)}; to change settings, "
+                "start a new run with --backbone.weights."
+            )
+        return None, ""
+    from fullrank.recipes import recipe
+
+    name = rest[0]
+    if name.startswith("-"):
+        raise SettingError(f"train must be given a recipe first. Got {name}; for example `fullrank train vicreg.video {name} ...`.")
+    default = recipe(name)
+    return parse(type(default), rest[1:], f"fullrank train {name}", default=default), name

@@ -1,0 +1,210 @@
+"""A memory-mapped cache: every frame of every record decoded once, so that reading a clip is copying memory.
+
+A folder may hold several caches, each in a subfolder named by what decides its content: the fingerprint of the data and
+the canvas. It is written beside and renamed when complete, so a cache that is there is whole.
+"""
+
+import fcntl
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fullrank import draws
+from fullrank.config import settings_hash
+from fullrank.data.clips import select_frames
+from fullrank.data.source import Source, Whole
+from fullrank.data.workers import in_processes
+from fullrank.errors import DataError, MediaError, SettingError
+from fullrank.types import Clip, ClipSpec
+
+FORMAT = 1
+"""of the files; raise when they change"""
+SAMPLE = 32
+"""records whose headers are read to estimate the size"""
+_GIB = 2.0**30
+_ROW = np.dtype(
+    [
+        ("first_byte", np.int64),
+        ("first_frame", np.int64),
+        ("frames", np.int64),
+        ("height", np.int64),
+        ("width", np.int64),
+        ("duration_seconds", np.float64),
+        ("start_seconds", np.float64),
+        ("end_seconds", np.float64),
+    ]
+)
+"""one record; frames = 0: it could not be decoded"""
+
+
+class CachedSource:
+    """The records of a source, cut from decoded frames; made by ``cached``."""
+
+    resident: NDArray[np.uint8] | None = None
+    reads_fast = True
+
+    def __init__(self, source: Source, folder: Path):
+        self.fingerprint, self.record_ids = source.fingerprint, source.record_ids
+        self.labels, self.classes = source.labels, source.classes
+        self.description = f"{source.description} (decoded, in {folder})"
+        self.folder = folder
+        self._canvas_pixels: int = _manifest(folder)["canvas_pixels"]
+        self._rows = np.load(folder / "records.npy")
+        self._pts_seconds = np.load(folder / "pts_seconds.npy", mmap_mode="r")
+        self._reasons: dict[str, str] = json.loads((folder / "unreadable.json").read_text(encoding="utf-8"))
+        empty = not (folder / "frames.bin").stat().st_size
+        self._bytes = np.zeros(0, np.uint8) if empty else np.memmap(folder / "frames.bin", np.uint8, mode="r")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
+        """One clip for each fraction, bit for bit what the file gives; ``MediaError`` as the file gave it."""
+        whole = self.read_all(index, spec.canvas_pixels)
+        frames, pts_seconds = whole.clip.frames, whole.clip.pts_seconds
+        clips = []
+        for fraction in fractions:
+            rows = select_frames(pts_seconds, whole.duration_seconds, fraction, spec, whole.start_seconds, whole.end_seconds)
+            clips.append(Clip(frames=frames[rows], pts_seconds=pts_seconds[rows]))
+        return clips
+
+    def read_all(self, index: int, canvas_pixels: int) -> Whole:
+        """Every frame, as a view of the mapped file."""
+        if canvas_pixels != self._canvas_pixels:
+            raise SettingError(f"The canvas of this cache is {self._canvas_pixels} pixels. Got {canvas_pixels}; open it anew.")
+        row = self._rows[index]
+        count, height, width = self.expected_shape(index, canvas_pixels)
+        first, frame = int(row["first_byte"]), int(row["first_frame"])
+        frames = self._bytes[first : first + count * height * width * 3].reshape(count, height, width, 3)
+        return Whole(
+            clip=Clip(frames=frames, pts_seconds=np.asarray(self._pts_seconds[frame : frame + count])),
+            duration_seconds=float(row["duration_seconds"]),
+            start_seconds=float(row["start_seconds"]),
+            end_seconds=float(row["end_seconds"]),
+        )
+
+    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
+        """(frames, height, width): exact."""
+        if str(index) in self._reasons:
+            raise MediaError(self.record_ids[index], self._reasons[str(index)])
+        row = self._rows[index]
+        return int(row["frames"]), int(row["height"]), int(row["width"])
+
+
+def cached(
+    source: Source,
+    folder: str | Path,
+    canvas_pixels: int,
+    max_gib: float,
+    num_workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> CachedSource:
+    """``source`` with every frame decoded below ``folder``; what is there already is used.
+
+    ``progress`` is called with (records done, records). ``DataError`` before anything is decoded where more than
+    ``max_gib`` GiB are expected. Interrupted, it leaves nothing. Several processes may ask at once: one of them decodes,
+    the others wait for it.
+    """
+    folder = Path(folder)
+    key = settings_hash({"fingerprint": source.fingerprint, "canvas_pixels": canvas_pixels, "format": FORMAT})
+    place = folder / key
+    if not place.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder / f"{key}.lock"):
+            if not place.is_dir():
+                _check_size(source, canvas_pixels, max_gib)
+                _build(source, place, canvas_pixels, num_workers, progress or (lambda done, total: None))
+    return CachedSource(source, place)
+
+
+def expected_bytes(source: Source, canvas_pixels: int) -> float:
+    """Size of the cache, from the headers of a fixed random sample; unreadable files count as nothing."""
+    sample = draws.permutation(0, 0, len(source))[:SAMPLE]
+    sizes: list[float] = []
+    for index in sample.tolist():
+        try:
+            sizes.append(3.0 * math.prod(source.expected_shape(index, canvas_pixels)))
+        except MediaError:
+            sizes.append(0.0)
+    return float(np.mean(sizes)) * len(source)
+
+
+def _check_size(source: Source, canvas_pixels: int, max_gib: float) -> None:
+    gib = expected_bytes(source, canvas_pixels) / _GIB
+    if gib > max_gib:
+        raise DataError(
+            f"The cache of decoded frames must stay below --data.cache-max-gib, {max_gib:g} GiB. Got about {gib:.3g} GiB; "
+            "raise it, lower --data.canvas-pixels, or leave out --data.cache."
+        )
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """While this lasts, no other process is in it; the lock falls with the process that holds it."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(source: Source, place: Path, canvas_pixels: int, num_workers: int, progress: Callable[[int, int], None]) -> None:
+    building = place.with_name(f".{place.name}")
+    shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
+    building.mkdir()
+    try:
+        _decode(source, building, canvas_pixels, num_workers, progress)
+        about = {"fullrank": "cache", "fingerprint": source.fingerprint, "canvas_pixels": canvas_pixels, "format": FORMAT}
+        (building / "manifest.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        os.replace(building, place)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _decode(source: Source, building: Path, canvas_pixels: int, num_workers: int, progress: Callable[[int, int], None]) -> None:
+    rows = np.zeros(len(source), dtype=_ROW)
+    times: list[NDArray[np.float64]] = []
+    reasons: dict[str, str] = {}
+
+    def read(index: int) -> tuple[torch.Tensor, NDArray[np.float64], tuple[float, float, float]] | str:
+        try:
+            whole = source.read_all(index, canvas_pixels)
+            if whole.start_seconds:  # whether a part lies behind the end of its file, reading it tells
+                source.read(index, [0.0], ClipSpec(num_frames=1, frames_per_second=25.0, canvas_pixels=canvas_pixels))
+        except MediaError as error:
+            return error.reason
+        window = (whole.duration_seconds, whole.start_seconds, whole.end_seconds)
+        return torch.from_numpy(np.ascontiguousarray(whole.clip.frames)), whole.clip.pts_seconds, window
+
+    at = frame = 0
+    with (building / "frames.bin").open("wb") as file:
+        for index, result in in_processes(read, range(len(source)), num_workers, ahead=1):
+            if isinstance(result, str):
+                reasons[str(index)] = result
+            else:
+                frames, pts_seconds, window = result
+                rows[index] = (at, frame, *frames.shape[:3], *window)
+                file.write(frames.numpy().data)
+                times.append(pts_seconds)
+                at, frame = at + frames.numel(), frame + len(pts_seconds)
+            progress(index + 1, len(source))
+    np.save(building / "records.npy", rows)
+    np.save(building / "pts_seconds.npy", np.concatenate([*times, np.zeros(0)]))
+    (building / "unreadable.json").write_text(json.dumps(reasons), encoding="utf-8")
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        manifest = {}
+    if manifest.get("fullrank") != "cache":
+        raise DataError(f"A cache must hold its manifest.json. Got {folder} without; delete that folder.")
+    return dict(manifest)

@@ -1,0 +1,153 @@
+"""Who watches training: observers read a ``StepEvent`` after each step and change nothing."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fullrank import distributed
+from fullrank.types import Output, StepContext
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEvent:
+    """What happened in one step."""
+
+    ctx: StepContext
+    outputs: list[Output]
+    """of this process, one a micro-batch"""
+    losses: dict[str, Tensor]
+    """terms: mean over micro-batches and processes"""
+    metrics: dict[str, Tensor]
+    """the method's own numbers: mean over micro-batches and processes"""
+    learning_rate: float
+    grad_norm: Any
+    """scalar tensor, before clipping"""
+    step_seconds: float
+    """the whole step, waiting included"""
+    wait_seconds: float
+    """the share of it in which no data was there"""
+    clips: int
+    """clips of the step, over all processes"""
+    elapsed_seconds: float
+    """training time so far, earlier parts of a resumed run included"""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """what observers tell those after them (the monitor: ranks for the progress line)"""
+
+
+def averaged(outputs: list[Output], kind: str) -> dict[str, Tensor]:
+    """Means of "losses" or "metrics" over micro-batches and processes; every process must call it."""
+    rows = [getattr(output, kind) for output in outputs]
+    if not rows[0]:
+        return {}
+    table = torch.stack([torch.stack([value.detach().float() for value in row.values()]) for row in rows]).mean(0)
+    return dict(zip(rows[0], distributed.mean(table), strict=True))
+
+
+class Observer(Protocol):
+    """Sees every step. Returning a sentence asks the loop to save a checkpoint and stop for that reason."""
+
+    def on_step(self, event: StepEvent) -> str | None:
+        """After each step."""
+        ...
+
+    def on_end(self, summary: dict[str, Any]) -> None:
+        """Once, however the run ends; may add to the summary."""
+        ...
+
+
+class Lines:
+    """A .jsonl file that is appended to; on resume, lines later than the checkpoint are cut off."""
+
+    def __init__(self, file: Path, *, resume_step: int | None = None):
+        self.file = file
+        if resume_step is not None and file.exists():
+            kept = [line for line in file.read_text(encoding="utf-8").splitlines() if _step_of(line) <= resume_step]
+            file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        self._handle = open(file, "a", encoding="utf-8")  # noqa: SIM115  open as long as the run
+
+    def write(self, row: dict[str, Any]) -> None:
+        """One line, on disk at once."""
+        self._handle.write(json.dumps(row, default=float) + "\n")
+        self._handle.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line).get("step", 0))
+    except ValueError:
+        return 1 << 62  # a line cut off by a crash goes
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """All rows of a .jsonl file; an absent file has none, a last line that was cut off is left out."""
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+class MetricsLog:
+    """metrics.jsonl and TensorBoard event files, at most about 2,000 rows a run (the first 50 steps all)."""
+
+    def __init__(self, folder: Path, total_steps: int, resume_step: int | None):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.lines = Lines(folder / "metrics.jsonl", resume_step=resume_step)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step)
+        self.every = max(1, total_steps // 2000)
+        self.last: dict[str, float] = {}
+        self._waits: list[tuple[float, float, int]] = []
+
+    def on_step(self, event: StepEvent) -> str | None:
+        """Write a row every few steps; rates are means since the last row."""
+        self._waits.append((event.step_seconds, event.wait_seconds, event.clips))
+        step = event.ctx.step
+        if step > 50 and step % self.every:
+            return None
+        seconds, waited, clips = (sum(column) for column in zip(*self._waits, strict=True))
+        losses = {name: float(value) for name, value in event.losses.items()}
+        metrics = {name: float(value) for name, value in event.metrics.items()}
+        row = {
+            "step": step,
+            "epoch": event.ctx.epoch,
+            "progress": event.ctx.progress,
+            "learning_rate": event.learning_rate,
+            "loss": sum(losses.values()),
+            "losses": losses,
+            "metrics": metrics,
+            "grad_norm": float(event.grad_norm),
+            "step_seconds": seconds / len(self._waits),
+            "data_wait_ratio": waited / max(seconds, 1e-9),
+            "clips_per_second": clips / max(seconds, 1e-9),
+            "elapsed_seconds": event.elapsed_seconds,
+        }
+        self._waits.clear()
+        self.last = losses
+        self.lines.write(row)
+        flat = {f"loss/{k}": v for k, v in losses.items()} | {f"metric/{k}": v for k, v in metrics.items()}
+        flat |= {f"run/{k}": row[k] for k in ("loss", "learning_rate", "grad_norm", "data_wait_ratio", "clips_per_second")}  # type: ignore[misc]
+        self.scalars(step, flat.items())
+        return None
+
+    def scalars(self, step: int, values: Iterable[tuple[str, float]]) -> None:
+        """Numbers for TensorBoard."""
+        for name, value in values:
+            self.board.add_scalar(name, value, step)
+
+    def on_end(self, summary: dict[str, Any]) -> None:
+        """Close the files."""
+        summary["losses"] = self.last
+        self.lines.close()
+        self.board.close()

@@ -1,0 +1,110 @@
+"""Optimizers and their parameter groups. The no-decay rule is stated once: biases and norms (fewer than two axes)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import SGD, AdamW, Optimizer
+
+from fullrank.config import OptimizerConfig
+from fullrank.methods._method import Method
+from fullrank.schedules import warmup_cosine
+
+REFERENCE_BATCH = 256
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling (You, Gitman, Ginsburg, 2017, arXiv 1708.03888), with momentum.
+
+    g <- g + wd * w;  g <- g * eta * ||w|| / ||g||;  v <- m * v + g;  w <- w - lr * v. Groups with ``adapt`` False (biases and
+    norms) skip decay and adaptation. ``clip_trust`` bounds eta * ||w|| / ||g|| by 1 / lr * lr = 1 relative to the scheduled
+    rate: min(eta * ||w|| / ||g|| / lr, 1), the "clip" of LARC that solo-learn's recipes use.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 1e-3,
+        clip_trust: bool = False,
+    ):
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient,
+            "clip_trust": clip_trust,
+            "adapt": True,
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._update(group, params)
+        return loss
+
+    def _update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
+        updates = [p.grad for p in params]
+        if group["adapt"]:
+            weight_norms = torch._foreach_norm(params)
+            grad_norms = torch._foreach_norm(updates)
+            updates = torch._foreach_add(updates, params, alpha=group["weight_decay"])
+            for update, w, g in zip(updates, weight_norms, grad_norms, strict=True):
+                trust = group["trust_coefficient"] * w / (g + group["weight_decay"] * w + 1e-12)
+                if group["clip_trust"]:
+                    trust = (trust / max(group["lr"], 1e-12)).clamp(max=1.0)
+                update.mul_(torch.where((w > 0) & (g > 0), trust, torch.ones_like(trust)))
+        buffers = []
+        for p, update in zip(params, updates, strict=True):
+            state = self.state[p]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(p)
+            state["momentum_buffer"].mul_(group["momentum"]).add_(update)
+            buffers.append(state["momentum_buffer"])
+        torch._foreach_add_(params, buffers, alpha=-group["lr"])
+
+
+def peak_learning_rate(cfg: OptimizerConfig, batch_size: int) -> float:
+    """base * batch / 256 (Goyal et al., 2017: the linear rule)."""
+    return cfg.base_learning_rate * batch_size / REFERENCE_BATCH
+
+
+def learning_rate(cfg: OptimizerConfig, batch_size: int, progress: float, epochs: float) -> float:
+    """The rate at ``progress``: linear warm-up, then half a cosine."""
+    peak = peak_learning_rate(cfg, batch_size)
+    return warmup_cosine(progress, peak, min(cfg.warmup_epochs / epochs, 1.0), end=peak * cfg.end_ratio)
+
+
+def build(cfg: OptimizerConfig, method: Method) -> Optimizer:
+    """The optimizer over the method's trainable parameters in two groups: decayed, and biases and norms."""
+    named = list(method.decayed())
+    groups = [
+        {"params": [p for _, p, decay in named if decay], "weight_decay": cfg.weight_decay},
+        {"params": [p for _, p, decay in named if not decay], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate = cfg.base_learning_rate
+    momentum = 0.9 if cfg.momentum is None else cfg.momentum
+    if cfg.name == "adamw":
+        return AdamW(groups, lr=rate, betas=cfg.betas or (0.9, 0.999))
+    if cfg.name == "sgd":
+        return SGD(groups, lr=rate, momentum=momentum)
+    for group in groups:
+        group["adapt"] = any(p.ndim > 1 for p in group["params"])  # type: ignore[union-attr]
+    return LARS(
+        groups,
+        lr=rate,
+        momentum=momentum,
+        trust_coefficient=cfg.trust_coefficient or 1e-3,
+        clip_trust=bool(cfg.clip_trust),
+    )

@@ -1,0 +1,184 @@
+"""From runs to one self-contained HTML page: nothing is loaded from anywhere, and no script runs.
+
+Enters: run folders (files only). Leaves: the page. Its parts: verdict.py, timeline.py, spectra.py, neighbours.py, tables.py.
+"""
+
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from fullrank.errors import SettingError, StorageError
+from fullrank.report import tables, timeline
+from fullrank.report.markup import Html, join, number, section, sentence, table, text
+from fullrank.report.neighbours import NUM_QUERIES, gallery, thumbnails
+from fullrank.report.run_folder import Run, read_runs
+from fullrank.report.spectra import figure
+from fullrank.report.verdict import SPACES, Verdict, judge, numbers_table, verdict_box
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""the browser itself refuses anything from outside"""
+THUMBNAIL_PIXELS = 96
+SEVERAL_THUMBNAIL_PIXELS = 64
+"""side of a thumbnail on a page of several runs, so that the page stays small enough to send"""
+SEVERAL_QUERIES = 8
+
+
+def report(runs: Sequence[str | Path], out: str | Path, *, title: str | None = None, command: str | None = None) -> Path:
+    """Write the page of one run, or of a comparison of several, to ``out`` and return its path.
+
+    Reads only files: run folders of `fullrank train`, and folders of feature tables. A missing file becomes a sentence on the
+    page; a damaged one is a ``CheckpointError``, as is a folder that is neither. ``command`` is printed at the end of the page.
+    The page appears whole or not at all.
+    """
+    if not runs:
+        raise SettingError("a report must be about at least one run. Got none; give run folders.")
+    found = read_runs([Path(run) for run in runs])
+    verdicts = [judge(run) for run in found]
+    page = _document(_one(found[0], verdicts[0]) if len(found) == 1 else _several(found, verdicts), _title(found, title), command)
+    return _write(Path(out), page)
+
+
+def verdicts(runs: Sequence[str | Path]) -> list[tuple[str, Verdict]]:
+    """(name, verdict) of each run, as the page says them."""
+    return [(run.name, judge(run)) for run in read_runs([Path(run) for run in runs])]
+
+
+def _title(runs: Sequence[Run], title: str | None) -> str:
+    if title is not None:
+        return title
+    return f"{runs[0].name}: {runs[0].method}" if len(runs) == 1 else f"Comparison of {len(runs)} runs"
+
+
+def _one(run: Run, verdict: Verdict) -> Html:
+    """Everything about one run, the verdict first."""
+    return join([_subtitle(run), verdict_box(verdict), _details(run, verdict, level=2, with_figure=True)])
+
+
+def _subtitle(run: Run) -> Html:
+    words = [str(run.config[key]) for key in ("recipe",) if run.config.get(key)]
+    words += [f"{run.steps:,} steps"] if run.steps is not None else []
+    words += [str(run.path)]
+    return Html(f'<p class="meta">{text(" · ".join(words))}</p>')
+
+
+def _details(run: Run, verdict: Verdict, level: int, with_figure: bool) -> Html:
+    several = not with_figure
+    return join(
+        [
+            section("The numbers that decide", numbers_table(verdict), note=verdict.read_from, level=level),
+            timeline.losses(run, level) if run.metrics or not run.table else Html(""),
+            timeline.ranks(run, level) if run.metrics or run.spectrum else Html(""),
+            timeline.spread(run, level),
+            section("Spectra", figure([run]), note=_figure_note(), level=level) if with_figure else Html(""),
+            _neighbours(run, level, several),
+            tables.accuracy(run, level),
+            tables.course(run, level),
+            tables.background(run, level),
+        ]
+    )
+
+
+def _figure_note() -> str:
+    return (
+        "Left: eigenvalues of the covariance of the L2-normalised features, in order; a cliff is collapse. Right: the share of variance "
+        "that the first directions hold; a straight line (area 0.5) is a flat spectrum, a step (area 1) is a single direction."
+    )
+
+
+def _neighbours(run: Run, level: int, several: bool) -> Html:
+    heading = "Nearest neighbours"
+    if run.table is None or run.features is None:
+        said = "This run has no feature table (folder features/), so there is nothing to compare. `fullrank extract` writes one."
+        return section(heading, sentence(said, "missing"), level=level)
+    pictures, problem = thumbnails(run.features, len(run.table.record))
+    if pictures is None:
+        return section(heading, sentence(problem, "missing"), level=level)
+    queries, side = (SEVERAL_QUERIES, SEVERAL_THUMBNAIL_PIXELS) if several else (NUM_QUERIES, THUMBNAIL_PIXELS)
+    return section(heading, gallery(run.table, pictures, queries, side), level=level)
+
+
+def _several(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> Html:
+    """A comparison: one table, overlaid charts, one figure of all; each run's own page folded below."""
+    header, rows = _comparison(runs, verdicts)
+    boxes = [
+        Html(f'<li><span class="{v.level}"><span class="word">{text(run.name)}</span></span>: {text(v.sentence)}</li>')
+        for run, v in zip(runs, verdicts, strict=True)
+    ]
+    own = [
+        Html(f'<details class="run"><summary>{text(run.name)}</summary>{_inner(run, v)}</details>')
+        for run, v in zip(runs, verdicts, strict=True)
+    ]
+    return join(
+        [
+            Html(f'<ul class="verdicts">{join(boxes)}</ul>'),
+            section("Side by side", table(header, rows, "All runs")),
+            section("Over time", timeline.overlay(runs)),
+            section("Spectra", figure(runs), note=_figure_note()),
+            section("Each run", *own),
+        ]
+    )
+
+
+def _inner(run: Run, verdict: Verdict) -> Html:
+    return join([_subtitle(run), verdict_box(verdict), _details(run, verdict, level=3, with_figure=False)])
+
+
+def _comparison(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[object]]]:
+    """One row a run; a column that no run fills is left out."""
+    scores = [dict(tables.accuracies(run.evaluation)) for run in runs]
+    names = list(dict.fromkeys(name for score in scores for name in score))
+    header = ["run", "method", "verdict", "steps", "last loss"]
+    rows: list[list[object]] = []
+    for run, verdict in zip(runs, verdicts, strict=True):
+        word = Html(f'<span class="{verdict.level}">{text(verdict.word)}</span>')
+        losses = run.summary.get("losses") or (run.metrics[-1].get("losses", {}) if run.metrics else {})
+        total = number(float(sum(losses.values()))) if losses else "-"
+        rows.append([run.name, run.method, word, "-" if run.steps is None else run.steps, total])
+    for space in SPACES:
+        for key, label in (("effective_rank", "effective rank"), ("rankme", "RankMe"), ("mean_cosine", "mean cosine")):
+            header.append(f"{label}, {space}")
+            for row, verdict in zip(rows, verdicts, strict=True):
+                row.append(verdict.of(space, key))
+        header.append(f"n, d of the {space}")
+        for row, verdict in zip(rows, verdicts, strict=True):
+            n, d = verdict.of(space, "n"), verdict.of(space, "d")
+            row.append("-" if n == "-" else f"{number(n)}, {number(d)}")  # type: ignore[arg-type]
+    for name in names:
+        header.append(name)
+        for row, score in zip(rows, scores, strict=True):
+            row.append(tables.share(score[name]["top1"]) if name in score else "-")
+    kept = [i for i in range(len(header)) if i < 3 or any(row[i] != "-" for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _document(body: Html, title: str, command: str | None) -> str:
+    from fullrank import __version__
+
+    style = files("fullrank.report").joinpath("style.css").read_text(encoding="utf-8")
+    made = f"<p>This page was made by</p><pre><code>{text(command)}</code></pre>" if command else ""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        f'<title>{text(title)}</title>\n<link rel="icon" href="data:,">\n<style>\n{style}</style>\n</head>\n<body>\n'
+        f"<main>\n<h1>{text(title)}</h1>\n{body}\n</main>\n"
+        f'<footer class="note">{made}<p>fullrank {text(__version__)}. This page is complete in itself: it loads nothing.</p></footer>\n'
+        "</body>\n</html>\n"
+    )
+
+
+def _write(out: Path, page: str) -> Path:
+    temporary = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, out)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise StorageError(f"writing {out} failed: {reason}. An older page is intact; choose another --out.") from error
+    return out
+
+
+

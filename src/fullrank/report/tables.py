@@ -1,0 +1,123 @@
+"""Tables of a run: numbers of both spaces, accuracies, speed, skipped files, settings, environment."""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fullrank.report.markup import Html, duration, flat, folded, join, number, section, sentence, table
+from fullrank.report.run_folder import Run
+
+MAX_SKIPPED = 200
+
+
+def accuracies(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(name, result) of every result in an evaluation.json, however deep: a result is what has "top1".
+
+    >>> list(accuracies({"knn": {"digit": {"top1": 0.5}}}))
+    [('knn digit', {'top1': 0.5})]
+    """
+    for key, value in evaluation.items():
+        if isinstance(value, Mapping):
+            if "top1" in value:
+                yield key, value
+            else:
+                yield from ((f"{key} {name}", result) for name, result in accuracies(value))
+
+
+def share(value: object) -> str:
+    """A share as a percentage with one digit.
+
+    >>> share(0.12345), share(None)
+    ('12.3 %', '-')
+    """
+    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "-"
+
+
+def _between(value: object) -> str:
+    if isinstance(value, Sequence) and len(value) == 2 and all(isinstance(v, int | float) for v in value):
+        return f"{100 * value[0]:.1f} to {100 * value[1]:.1f}"
+    return "-"
+
+
+def accuracy(run: Run, level: int = 2) -> Html:
+    """What kNN and linear probes answered, where evaluation.json holds it."""
+    rows = [
+        [
+            name,
+            share(result["top1"]),
+            _between(result.get("interval")),
+            share(result.get("top5")),
+            share(result.get("chance")),
+            result.get("n", "-"),
+            result.get("n_train", "-"),
+        ]
+        for name, result in accuracies(run.evaluation)
+    ]
+    if not rows:
+        said = "No accuracy was measured: without labels there is none, with labels `fullrank evaluate` gives it."
+        return section("Accuracy", sentence(said, "missing"), level=level)
+    header = ["of frozen features", "top-1", "95 % interval", "top-5", "commonest class", "test records", "training records"]
+    note = "Intervals are Wilson's: they hold the sampling of the test records, not the seed of the training."
+    return section("Accuracy", table(header, rows, "Accuracy of frozen features"), note=note, level=level)
+
+
+def course(run: Run, level: int = 2) -> Html:
+    """Length, speed, and the files that could not be read."""
+    summary = run.summary
+    rows: list[tuple[str, object]] = []
+    if run.steps is not None:
+        total = summary.get("total_steps")
+        rows.append(("steps", f"{run.steps:,}" + (f" of {total:,}" if total and total != run.steps else "")))
+    if "epochs" in summary:
+        rows.append(("passes over the data (epochs)", number(float(summary["epochs"]))))
+    if "seconds" in summary:
+        rows.append(("training time", duration(float(summary["seconds"]))))
+    if "clips_per_second" in summary:
+        rows.append(("clips per second", number(float(summary["clips_per_second"]))))
+    for key, label in (("data_wait_ratio", "time spent waiting for data"), ("monitor_share", "time spent by the collapse monitor")):
+        if key in summary:
+            rows.append((label, share(summary[key])))
+    parts = [table(["what", "value"], rows, "Course of the run")] if rows else []
+    if run.metrics and not run.finished:
+        parts.insert(0, sentence(f"This run did not end by itself: its last logged step is {run.metrics[-1]['step']:,}.", "missing"))
+    elif summary.get("stopped"):
+        parts.insert(0, sentence(f"The run ended before its time: {summary['stopped']}"))
+    parts.append(_skipped(run))
+    return section("Course of the run", *parts, level=level)
+
+
+def _skipped(run: Run) -> Html:
+    from_table = run.table.manifest.get("skipped", []) if run.table is not None else []
+    rows = list(dict.fromkeys((str(line.get("record")), str(line.get("reason"))) for line in [*run.skipped, *from_table]))
+    if not rows:
+        return sentence("Every file that was asked for could be read.") if run.metrics or run.table is not None else Html("")
+    said = f"{len(rows):,} file{'s' if len(rows) > 1 else ''} could not be read; others took their place."
+    shown = table(["file", "reason"], rows[:MAX_SKIPPED], "Files that could not be read")
+    more = sentence(f"The first {MAX_SKIPPED} are shown; skipped.jsonl has all.") if len(rows) > MAX_SKIPPED else Html("")
+    return join([sentence(said), folded("Which files, and why", wide(shown), more, open_=len(rows) <= 5)])
+
+
+def background(run: Run, level: int = 2) -> Html:
+    """Settings, environment, the command, and where the features come from; folded."""
+    parts = []
+    command = run.config.get("command")
+    if command:
+        parts.append(Html(f"<p>This run was made by</p><pre><code>{html.escape(str(command))}</code></pre>"))
+    head = {key: run.config[key] for key in ("fullrank", "recipe", "method", "hash") if key in run.config}
+    settings = run.config.get("settings")
+    if isinstance(settings, Mapping):
+        parts.append(folded("Settings", wide(table(["setting", "value"], flat({**head, **settings}), "Settings"))))
+    else:
+        parts.append(sentence("This folder has no config.json, so its settings are unknown.", "missing"))
+    if run.environment:
+        parts.append(folded("Environment", wide(table(["what", "value"], flat(run.environment), "Environment"))))
+    if run.table is not None:
+        hidden = {"record_ids", "classes", "skipped"}
+        manifest = {key: value for key, value in run.table.manifest.items() if key not in hidden}
+        parts.append(folded("Features", wide(table(["what", "value"], flat(manifest), "Manifest of the feature table"))))
+    return section("How it was made", *parts, level=level)
+
+
+def wide(made: Html) -> Html:
+    """A table of long texts: cells break lines."""
+    return Html(made.replace('class="scroll"', 'class="scroll wide"', 1))

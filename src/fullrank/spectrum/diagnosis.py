@@ -1,0 +1,219 @@
+"""From measures to a sentence: has it collapsed, how, in which space, and which numbers say so.
+
+Scale is read before rank. The effective rank of a completely collapsed embedding is that of its noise (VICReg without its variance
+term: 73 of 128 at a standard deviation of 0.004), so spread, mean cosine and standard deviation decide "complete" first. Spread is
+sqrt(d) * normalised std: 1 where directions are spread evenly, 0 where all are one; no scale or width enters it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fullrank.errors import DataError, SettingError
+
+Kind = Literal["healthy", "mean_shift", "dimensional", "complete"]
+SEVERITY: tuple[Kind, ...] = ("healthy", "mean_shift", "dimensional", "complete")
+SPACES = ("representation", "embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What a space must be beyond to be called collapsed."""
+
+    complete_spread: float
+    """complete below this sqrt(d) * normalised std"""
+    alarm_spread: float
+    """the live alarm, stricter: embeddings without batch norm start narrow and widen later"""
+    shift_cosine: float
+    """mean shift above this mean cosine of different records"""
+    low_rank_ratio: float = 0.1
+    """dimensional below this effective rank / min(n - 1, d)"""
+    unused_ratio: float = 0.6
+    """dimensional below this share of directions used at all: numerical rank / min(n - 1, d)"""
+
+
+THRESHOLDS: dict[str, Thresholds] = {
+    # A ReLU makes representations non-negative: their mean cosine is 0.6 to 0.95 at random initialisation and in good encoders.
+    "representation": Thresholds(complete_spread=0.03, alarm_spread=0.02, shift_cosine=0.98),
+    # Measured on small networks: 0.10 and below in embeddings that collapsed, 0.07 at the lowest for some twenty steps of MoCo's start,
+    # 0.45 and more in healthy ones after 200 steps.
+    "embedding": Thresholds(complete_spread=0.15, alarm_spread=0.05, shift_cosine=0.8),
+}
+COMPLETE_STD_RATIO = 0.05
+"""complete below this std / healthy std, for methods that fix the scale (VICReg's gamma); a healthy start is at 0.3"""
+
+LEVERS: dict[tuple[str, Kind], str] = {
+    ("vicreg", "complete"): (
+        "What prevents this in VICReg is the variance term: raise method.variance_weight (25 in the paper; 0 collapses), "
+        "and log its terms one by one: a covariance term near 0 goes with a collapsed embedding."
+    ),
+}
+"""what to try, only where it is known"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """The verdict about one encoder."""
+
+    verdict: Kind
+    """the worst kind of both spaces"""
+    space: str
+    """where: "representation" or "embedding\""""
+    sentence: str
+    """for people: the verdict, then the other space"""
+    evidence: dict[str, dict[str, float | int]]
+    """{space: the numbers that decided}"""
+    kinds: dict[str, Kind]
+    """{space: kind}"""
+    warnings: tuple[str, ...] = ()
+    """what weakens the verdict"""
+    advice: str | None = None
+    """what to try, where it is known for the method"""
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "verdict": self.verdict,
+            "space": self.space,
+            "sentence": self.sentence,
+            "kinds": dict(self.kinds),
+            "evidence": self.evidence,
+            "warnings": list(self.warnings),
+            "advice": self.advice,
+        }
+
+
+def diagnose(
+    spaces: Mapping[str, Mapping[str, Any] | None], *, healthy_std: float | None = None, method: str | None = None
+) -> Diagnosis:
+    """The verdict from the measures (``measure_all``) of the representation and, where there is one, the embedding.
+
+    ``healthy_std``: the standard deviation that the method drives each dimension of its embedding to (VICReg: ``target_std``); None
+    where its scale is arbitrary (methods that use cosines). ``method`` picks the advice.
+
+    Raises ``DataError`` where a measure is missing or not finite, ``SettingError`` for an unknown space.
+
+    >>> row = {"n": 1000, "d": 16, "std": 1.0, "normalized_std": 0.25, "mean_cosine": 0.0, "effective_rank": 15.9}
+    >>> diagnose({"representation": row}).verdict
+    'healthy'
+    >>> diagnose({"embedding": row | {"normalized_std": 0.005, "mean_cosine": 0.9996}}).verdict
+    'complete'
+    """
+    given = {space: measures for space, measures in spaces.items() if measures is not None}
+    if not given or set(given) - set(SPACES):
+        raise SettingError(f"diagnose needs the measures of {' or '.join(SPACES)}. Got: {', '.join(given) or 'none'}.")
+    evidence = {space: _evidence(space, m, healthy_std if space == "embedding" else None) for space, m in given.items()}
+    kinds = {space: _kind(space, numbers) for space, numbers in evidence.items()}
+    # The worst space leads; of two that are equally bad, the representation, which is what is kept.
+    order = sorted(kinds, key=lambda space: (-SEVERITY.index(kinds[space]), SPACES.index(space)))
+    worst = order[0]
+    sentence = " ".join(_sentence(space, kinds[space], evidence[space]) for space in order)
+    warnings = tuple(w for space in order for w in _warnings(space, kinds[space], evidence[space]))
+    return Diagnosis(
+        verdict=kinds[worst],
+        space=worst,
+        sentence=sentence,
+        evidence=evidence,
+        kinds=kinds,
+        warnings=warnings,
+        advice=LEVERS.get((method or "", kinds[worst])),
+    )
+
+
+def cheap_complete(
+    measures: Mapping[str, Any], space: str = "embedding", *, healthy_std: float | None = None
+) -> dict[str, Any] | None:
+    """{"sentence", "evidence"} where ``cheap_measures`` show a complete collapse of ``space``; None where they don't.
+
+    For the live alarm, so stricter than ``diagnose``: heads without batch norm start with a spread near 0.1 and widen. A method that
+    fixes the scale of its embedding passes it as ``healthy_std``: its collapse shows in the std some 100 steps before it shows
+    in the directions (VICReg without variance term: std 0.03 after 30 steps, mean cosine then 0.88).
+
+    >>> cheap_complete({"n": 64, "d": 16, "std": 0.01, "normalized_std": 0.2, "mean_cosine": 0.4}) is None
+    True
+    >>> cheap_complete({"n": 64, "d": 16, "std": 0.01, "normalized_std": 0.2, "mean_cosine": 0.4}, healthy_std=1.0)["sentence"]
+    'The embedding has collapsed completely: std 0.01 (healthy 1), mean cosine 0.4000 between different records, sqrt(d) x normalised std 0.8 (healthy about 1).'
+    """
+    if space not in THRESHOLDS:
+        return None
+    evidence = _evidence(space, measures, healthy_std if space == "embedding" else None)
+    if not _is_complete(evidence, THRESHOLDS[space].alarm_spread):
+        return None
+    return {"sentence": f"The {space} has collapsed completely: {_scale(space, evidence)}.", "evidence": evidence}
+
+
+def _evidence(space: str, measures: Mapping[str, Any], healthy_std: float | None) -> dict[str, float | int]:
+    missing = [name for name in ("n", "d", "std", "normalized_std", "mean_cosine") if name not in measures]
+    if missing:
+        raise DataError(f"a diagnosis of the {space} needs its {', '.join(missing)}. Got: {', '.join(measures)}.")
+    n, d = int(measures["n"]), int(measures["d"])
+    found: dict[str, float | int] = {"n": n, "d": d, "bound": min(n - 1, d)}
+    found |= {name: measures[name] for name in ("std", "mean_cosine", "effective_rank", "numerical_rank") if name in measures}
+    found["spread"] = math.sqrt(d) * float(measures["normalized_std"])
+    if healthy_std is not None:
+        found["healthy_std"] = healthy_std
+    bad = [name for name, value in found.items() if not math.isfinite(value)]
+    if bad:
+        raise DataError(f"a diagnosis of the {space} needs finite measures. Got {found[bad[0]]} as {bad[0]}.")
+    return found
+
+
+def _is_complete(numbers: Mapping[str, float | int], spread: float) -> bool:
+    fixed = "healthy_std" in numbers and numbers["std"] < COMPLETE_STD_RATIO * numbers["healthy_std"]
+    return bool(fixed or numbers["std"] == 0 or numbers["spread"] < spread)
+
+
+def _kind(space: str, numbers: Mapping[str, float | int]) -> Kind:
+    limits = THRESHOLDS[space]
+    if _is_complete(numbers, limits.complete_spread):
+        return "complete"
+    if "effective_rank" not in numbers:
+        raise DataError(f"a diagnosis of the {space} needs its effective_rank. Got only the cheap measures; use measure_all.")
+    if numbers["effective_rank"] < limits.low_rank_ratio * numbers["bound"] and numbers["bound"] > 1:
+        return "dimensional"
+    if numbers.get("numerical_rank", numbers["bound"]) < limits.unused_ratio * numbers["bound"]:
+        return "dimensional"
+    return "mean_shift" if numbers["mean_cosine"] > limits.shift_cosine else "healthy"
+
+
+def _scale(space: str, e: Mapping[str, float | int]) -> str:
+    std = f"std {e['std']:.2g} (healthy {e['healthy_std']:g}), " if "healthy_std" in e else ""
+    usual = " (healthy about 1)" if space == "embedding" else ""
+    return f"{std}mean cosine {e['mean_cosine']:.4f} between different records, sqrt(d) x normalised std {e['spread']:.2g}{usual}"
+
+
+def _rank(e: Mapping[str, float | int]) -> str:
+    limit = "n - 1" if e["n"] - 1 < e["d"] else "the width"
+    used = f", {e['numerical_rank']} directions used at all" if "numerical_rank" in e else ""
+    return f"effective rank {e['effective_rank']:.1f} of at most {e['bound']} ({limit}){used}"
+
+
+def _sentence(space: str, kind: Kind, e: Mapping[str, float | int]) -> str:
+    if kind == "complete":
+        tail = ""
+        if "effective_rank" in e:
+            tail = f"; its effective rank, {e['effective_rank']:.1f} of at most {e['bound']}, is that of what little is left"
+        return f"The {space} has collapsed completely: {_scale(space, e)}{tail}."
+    if kind == "dimensional":
+        return f"The {space} has collapsed in dimension: {_rank(e)}; its scale is fine (mean cosine {e['mean_cosine']:.2f})."
+    if kind == "mean_shift":
+        return (
+            f"The {space} has a mean shift: its rows share one direction (mean cosine {e['mean_cosine']:.2f} between different "
+            f"records), around which they differ enough ({_rank(e)}); subtract the mean before comparing by cosine."
+        )
+    return f"The {space} is healthy: {_rank(e)}, mean cosine {e['mean_cosine']:.2f}, sqrt(d) x normalised std {e['spread']:.2g}."
+
+
+def _warnings(space: str, kind: Kind, e: Mapping[str, float | int]) -> list[str]:
+    found = []
+    if e["n"] < 2 * e["d"]:
+        found.append(
+            f"The {space} has n = {e['n']} rows for d = {e['d']} dimensions: below n = 2d an effective rank mostly tells n. "
+            f"Take at least {2 * e['d']} rows."
+        )
+    if space == "embedding" and kind != "complete" and "healthy_std" not in e and e["std"] < 0.01:
+        found.append(
+            f"The embedding's std is {e['std']:.2g}. That is collapse where the method fixes the scale (VICReg: 1), and nothing where it uses cosines."
+        )
+    return found

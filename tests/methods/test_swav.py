@@ -1,0 +1,75 @@
+"""SwAV: codes, prototypes, queue, multi-crop."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fullrank.objectives.clustering import sinkhorn
+
+
+@pytest.mark.parametrize("rho", [1, 3])
+def test_codes_of_two_views_are_predicted_from_all_others(lab, rho):
+    method = lab.build("swav", rho=rho).eval()
+    views = lab.make_views(method)
+    every = [*views.pixels["view"].unbind(1), *views.pixels["local"].unbind(1)]
+    assert len(every) == max(2, rho) + 2 * rho
+    scores = [F.normalize(method.projector(method.backbone(p)), dim=1) @ method.prototypes.weight.T for p in every]
+    total = torch.zeros(())
+    for s in range(2):
+        code = sinkhorn(scores[s].detach())
+        others = [t for t in range(len(every)) if t != s]
+        total = total - sum((code * (scores[t] / 0.1).log_softmax(1)).sum(1).mean() for t in others) / len(others) / 2
+    torch.testing.assert_close(method(views, lab.context()).losses["swapped_prediction"], total, atol=1e-5, rtol=1e-5)
+
+
+def test_constant_encoder_gives_at_least_the_documented_value(lab):
+    method = lab.build("swav", network=lab.Constant)
+    output = method(lab.make_views(method), lab.context())
+    assert float(output.loss.detach()) >= math.log(6) - 1e-5
+    torch.testing.assert_close(output.metrics["assignment_entropy"], output.metrics["mean_assignment_entropy"])
+    with torch.no_grad():
+        method.prototypes.weight.copy_(method.prototypes.weight[:1].expand(6, -1))
+    assert float(method(lab.make_views(method), lab.context()).loss.detach()) == pytest.approx(math.log(6), abs=1e-5)
+
+
+def test_prototypes_are_frozen_at_first_and_unit_after_each_step(lab):
+    method = lab.build("swav", freeze_prototypes_epochs=1.0)
+    for step, frozen in ((0, True), (1, True), (2, False)):
+        ctx = lab.context(step=step)
+        output = method(lab.make_views(method), ctx)
+        output.loss.backward()
+        method.after_backward(ctx)
+        assert (method.prototypes.weight.grad is None) == frozen
+        with torch.no_grad():
+            method.prototypes.weight.mul_(3.0)
+        method.after_step([output], ctx)
+        torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(6))
+
+
+def test_queue_is_filled_from_its_epoch_on_and_used_when_full(lab):
+    method = lab.build("swav", queue_length=12, queue_start_epoch=1.0).eval()
+    views = lab.make_views(method)
+    assert method.queues[0].contents.shape == (12, 8)
+    losses = []
+    for step in range(5):
+        ctx = lab.context(step=step)
+        output = method(views, ctx)
+        losses.append(float(output.loss.detach()))
+        method.after_step([output], ctx)
+        assert int(method.queues[0].filled) == [0, 0, 8, 12, 12][step]
+    assert losses[0] == losses[1] == losses[2] == losses[3]
+    assert losses[4] != losses[3]
+    with torch.no_grad():
+        z = F.normalize(output.features["embedding"][:, 1], dim=1)
+    torch.testing.assert_close(method.queues[1].contents[4:], z)
+
+
+def test_without_local_views_and_queue_there_is_neither(lab):
+    method = lab.build("swav", num_local=0, queue_length=0)
+    assert [group.name for group in type(method).views(method.cfg).groups] == ["view"]
+    output = method(lab.make_views(method), lab.context())
+    assert not output.carry
+    assert len(method.queues) == 0
+    assert 1.0 <= float(output.metrics["prototype_perplexity"]) <= 6.0 + 1e-4
