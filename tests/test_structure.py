@@ -173,7 +173,12 @@ def test_help_answers_at_once() -> None:
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", "import sys, fullrank.cli; sys.exit(fullrank.cli.main())", "--help"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys, fullrank.cli; sys.exit(fullrank.cli.main())", "--help"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         seconds.append(time.perf_counter() - start)
         assert done.returncode == 0, done.stderr
         assert "train" in done.stdout
@@ -195,7 +200,9 @@ def test_every_recipe_builds() -> None:
         assert said, f"recipe {name} needs a docstring: `fullrank recipes` prints its first line"
 
 
-PATH = re.compile(r"`((?:src|docs|tests|benchmarks|examples)/[\w./-]+|[A-Z]+\.md|Makefile|pyproject\.toml|constraints\.txt|\.ci/run)`")
+PATH = re.compile(
+    r"`((?:src|docs|tests|benchmarks|examples)/[\w./-]+|[A-Z]+\.md|Makefile|pyproject\.toml|constraints\.txt|\.ci/run)`"
+)
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 

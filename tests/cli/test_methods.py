@@ -1,9 +1,9 @@
 """`fullrank methods`: the table, a page, mistakes."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_types_and_bounds_are_readable(tmp_path):
     settings = {s["setting"]: s for s in json.loads((tmp_path / "m.json").read_text())["settings"]}
     assert settings["rho"]["type"] == "int >= 1"
     assert settings["temperature"]["type"] == "float > 0"
-    assert settings["projector"]["type"] == "tuple[int, ...]"
+    assert settings["projector"]["type"] == "int ..."
     assert settings["batch_norm_group"]["type"] == "int | None"
     assert settings["momentum"]["default"] == "0.999"
 
@@ -55,13 +55,9 @@ def test_unknown_method_names_the_nearest(capsys):
 
 
 def test_answers_within_seconds():
-    """The aim is three seconds; the best of three on a busy machine."""
-    best = 9.0
-    for _ in range(3):
-        start = time.perf_counter()
-        code = "import sys; from fullrank.cli import main; sys.exit(main(['methods']))"
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        best = min(best, time.perf_counter() - start)
-        if best < 3:
-            break
-    assert best < 3
+    """At most three seconds of processor time, which a busy machine does not lengthen as it does the clock's."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code = "import sys; from fullrank.cli import main; sys.exit(main(['methods']))"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3

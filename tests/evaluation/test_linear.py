@@ -140,3 +140,16 @@ def test_progress_goes_from_zero_to_one(make_table, planted):
     linear(table, table, epochs=3, progress=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+def test_fewer_records_than_dimensions_are_answered_as_with_all_dimensions(make_table, planted, monkeypatch):
+    (x, y), (x_test, y_test) = planted(24, d=60, apart=3.0, seed=1), planted(90, d=60, apart=3.0, seed=2)
+    train, test = make_table(x, {"label": y}), make_table(x_test, {"label": y_test})
+    compact = linear(train, test, epochs=20)
+    seen = []
+    monkeypatch.setattr(module, "_compact", lambda x, other: seen.append(x.shape) or (x, other))
+    whole = linear(train, test, epochs=20)
+    assert seen == [(18, 60), (24, 60)]
+    assert compact.predictions.tolist() == whole.predictions.tolist()
+    for a, b in zip(compact.validation, whole.validation, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)

@@ -33,13 +33,13 @@ def _one(x, y, setting, classes, epochs, batch, seed):
     return layer
 
 
-@pytest.mark.parametrize("max_width", [8192, 8])
-def test_all_at_once_equals_one_by_one(monkeypatch, max_width):
+@pytest.mark.parametrize(("max_width", "classes"), [(8192, 4), (8, 4), (8192, 40)])
+def test_all_at_once_equals_one_by_one(monkeypatch, max_width, classes):
     monkeypatch.setattr(module, "MAX_WIDTH", max_width)
-    x, y = _data()
-    found = train_probes(x, y, SETTINGS, num_classes=4, epochs=8, batch_size=16, seed=3)
+    x, y = _data(classes=classes)
+    found = train_probes(x, y, SETTINGS, num_classes=classes, epochs=8, batch_size=16, seed=3)
     for i, setting in enumerate(SETTINGS):
-        layer = _one(x, y, setting, 4, 8, 16, 3)
+        layer = _one(x, y, setting, classes, 8, 16, 3)
         torch.testing.assert_close(found.weight[i], layer.weight.detach(), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(found.bias[i], layer.bias.detach(), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(found.logits(x)[i], layer(x).detach(), rtol=1e-5, atol=1e-4)

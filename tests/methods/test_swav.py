@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fullrank.objectives.clustering import sinkhorn
+from fullrank.objectives.clustering import sinkhorn, swapped_prediction
 
 
 @pytest.mark.parametrize("rho", [1, 3])
@@ -51,19 +51,31 @@ def test_prototypes_are_frozen_at_first_and_unit_after_each_step(lab):
 def test_queue_is_filled_from_its_epoch_on_and_used_when_full(lab):
     method = lab.build("swav", queue_length=12, queue_start_epoch=1.0).eval()
     views = lab.make_views(method)
-    assert method.queues[0].contents.shape == (12, 8)
+    assert method.queue.contents.shape == (12, 2 * 8)
     losses = []
     for step in range(5):
         ctx = lab.context(step=step)
         output = method(views, ctx)
         losses.append(float(output.loss.detach()))
         method.after_step([output], ctx)
-        assert int(method.queues[0].filled) == [0, 0, 8, 12, 12][step]
+        assert int(method.queue.filled) == [0, 0, 8, 12, 12][step]
     assert losses[0] == losses[1] == losses[2] == losses[3]
+    full = method.queue.contents
+    with torch.no_grad():
+        output = method(views, lab.context(step=5))
+        z = F.normalize(output.features["embedding"], dim=2)
+        z_local = F.normalize(method.projector(method.backbone(views.pixels["local"].flatten(0, 1))), dim=1).unflatten(
+            0, (8, 2)
+        )
+        scores = torch.cat([z, z_local], dim=1) @ method.prototypes.weight.T
+        codes = [
+            sinkhorn(torch.cat([full[:, 8 * v : 8 * v + 8] @ method.prototypes.weight.T, scores[:, v]]))[12:] for v in range(2)
+        ]
+        torch.testing.assert_close(output.loss, swapped_prediction(torch.stack(codes, 1), scores), atol=1e-5, rtol=1e-5)
     assert losses[4] != losses[3]
     with torch.no_grad():
         z = F.normalize(output.features["embedding"][:, 1], dim=1)
-    torch.testing.assert_close(method.queues[1].contents[4:], z)
+    torch.testing.assert_close(method.queue.contents[4:, 8:], z)
 
 
 def test_without_local_views_and_queue_there_is_neither(lab):
@@ -71,5 +83,5 @@ def test_without_local_views_and_queue_there_is_neither(lab):
     assert [group.name for group in type(method).views(method.cfg).groups] == ["view"]
     output = method(lab.make_views(method), lab.context())
     assert not output.carry
-    assert len(method.queues) == 0
+    assert method.queue is None
     assert 1.0 <= float(output.metrics["prototype_perplexity"]) <= 6.0 + 1e-4

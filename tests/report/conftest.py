@@ -80,7 +80,9 @@ def fabricate(tmp_path: Path) -> Fabricate:
             _lines(run / "spectrum.jsonl", _spectra(steps, collapsed, embedding, seed))
         events = [{"step": 0, "elapsed_seconds": 0.0, "event": "start"}]
         if collapsed:
-            sentence = "The embedding has collapsed completely: sqrt(d) x normalised std 0.004, mean cosine 0.9999 (n = 60, d = 48)."
+            sentence = (
+                "The embedding has collapsed completely: sqrt(d) x normalised std 0.004, mean cosine 0.9999 (n = 60, d = 48)."
+            )
             events.append({"step": 40, "elapsed_seconds": 8.0, "event": "collapse", "kind": "complete", "space": "embedding"})
             events[-1] |= {"sentence": sentence, "evidence": {"mean_cosine": 0.9999}}
         summary = {"steps": steps, "total_steps": steps, "epochs": 12.5, "seconds": 154.2, "clips_per_second": 212.4}
@@ -103,7 +105,10 @@ def fabricate(tmp_path: Path) -> Fabricate:
 
 def _metrics(step: int, steps: int, collapsed: bool) -> dict[str, Any]:
     wave = 0.03 * np.sin(step * 1.7)
-    losses = {"invariance": 20 * np.exp(-step / 60) + 2 + wave, "variance": 0.0 if collapsed else 18 * np.exp(-step / 90) + 1 + wave}
+    losses = {
+        "invariance": 20 * np.exp(-step / 60) + 2 + wave,
+        "variance": 0.0 if collapsed else 18 * np.exp(-step / 90) + 1 + wave,
+    }
     losses["covariance"] = 0.02 + 3e-4 * step + 0.01 * wave
     losses = {name: float(value) for name, value in losses.items()}
     return {
@@ -132,7 +137,9 @@ def _spectra(steps: int, collapsed: bool, embedding: bool, seed: int) -> list[di
         spaces = {"representation": features(seed, _strength(step, steps, False), D)}
         if embedding:
             spaces["embedding"] = features(seed + 1, _strength(step, steps, collapsed), K)
-        lines.append({"step": step, "kind": "cheap", "seconds": 1e-3, "spaces": {s: cheap_measures(x) for s, x in spaces.items()}})
+        lines.append(
+            {"step": step, "kind": "cheap", "seconds": 1e-3, "spaces": {s: cheap_measures(x) for s, x in spaces.items()}}
+        )
         if step % 50 == 0:
             full = {space: measure_all(x, eigenvalues=256) for space, x in spaces.items()}
             lines.append({"step": step, "kind": "full", "seconds": 0.01, "spaces": full})
@@ -151,7 +158,13 @@ def _features(folder: Path, collapsed: bool, embedding: bool, with_thumbnails: b
         start_seconds=np.zeros(RECORDS),
         record_ids=names,
         classes={"shape": ["red", "blue", "green", "yellow", "violet"]},
-        manifest={"checkpoint_hash": "a", "data_fingerprint": "b", "settings_hash": "c", "branch": None, "encoder": "vicreg.tiny"},
+        manifest={
+            "checkpoint_hash": "a",
+            "data_fingerprint": "b",
+            "settings_hash": "c",
+            "branch": None,
+            "encoder": "vicreg.tiny",
+        },
     )
     if with_thumbnails:
         np.save(folder / "thumbnails.npy", pictures())

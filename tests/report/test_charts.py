@@ -49,7 +49,9 @@ def test_thinning_keeps_the_spike_the_gap_and_the_ends() -> None:
 
 def test_an_alarm_is_drawn_at_its_step_with_its_sentence() -> None:
     points = [(float(i), float(i)) for i in range(101)]
-    html = line_chart([Series(label="a", points=points)], title="t", marks=[Mark(x=50, label="gone <flat>"), Mark(x=999, label="outside")])
+    html = line_chart(
+        [Series(label="a", points=points)], title="t", marks=[Mark(x=50, label="gone <flat>"), Mark(x=999, label="outside")]
+    )
     assert html.count('class="alarm"') == 1
     assert "step 50: gone &lt;flat&gt;" in html
     line = re.search(r'class="alarm">.*?<line x1="([\d.]+)"', html)

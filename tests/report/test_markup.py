@@ -26,7 +26,13 @@ def test_settings_keep_their_order_and_show_none() -> None:
 
 
 def test_numbers_never_lose_their_size() -> None:
-    assert [number(x) for x in (1e-9, 0.001, 999999.0, 1e6, float("inf"))] == ["1.00e-09", "0.001", "999,999", "1.00e+06", "infinite"]
+    assert [number(x) for x in (1e-9, 0.001, 999999.0, 1e6, float("inf"))] == [
+        "1.00e-09",
+        "0.001",
+        "999,999",
+        "1.00e+06",
+        "infinite",
+    ]
 
 
 def test_html_is_kept() -> None:

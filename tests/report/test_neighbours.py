@@ -91,7 +91,9 @@ def test_names_of_records_are_escaped() -> None:
     assert "&lt;script&gt;.mp4" in html
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((4, 8, 8, 3), np.float32), np.zeros((5, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8)])
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((4, 8, 8, 3), np.float32), np.zeros((5, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), np.uint8)]
+)
 def test_thumbnails_of_something_else_are_refused_with_a_reason(tmp_path: Path, wrong: np.ndarray) -> None:
     np.save(tmp_path / "thumbnails.npy", wrong)
     pictures, reason = thumbnails(tmp_path, 4)

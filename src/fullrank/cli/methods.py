@@ -62,7 +62,7 @@ def describe(kind: type[Settings]) -> list[dict[str, str]]:
         {
             "setting": name,
             "type": " ".join([_type(field.annotation), *map(_bound, field.metadata)]).strip(),
-            "default": _shown(field.get_default(call_default_factory=True)),  # type: ignore[call-arg]
+            "default": _shown(field.get_default(call_default_factory=True)),
             "meaning": field.description or "",
         }
         for name, field in kind.model_fields.items()
@@ -101,7 +101,7 @@ def _type(annotation: Any) -> str:
     if origin in (Union, UnionType):
         return " | ".join(map(_type, inner))
     if origin is tuple:
-        return f"tuple[{', '.join('...' if part is Ellipsis else _type(part) for part in inner)}]"
+        return " ".join("..." if part is Ellipsis else _type(part) for part in inner)
     return "None" if annotation is NoneType else str(getattr(annotation, "__name__", annotation))
 
 

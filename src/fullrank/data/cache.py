@@ -4,13 +4,11 @@ A folder may hold several caches, each in a subfolder named by what decides its 
 the canvas. It is written beside and renamed when complete, so a cache that is there is whole.
 """
 
-import fcntl
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from fullrank import draws
 from fullrank.config import settings_hash
 from fullrank.data.clips import select_frames
+from fullrank.data.lock import alone
 from fullrank.data.source import Source, Whole
 from fullrank.data.workers import in_processes
 from fullrank.errors import DataError, MediaError, SettingError
@@ -71,6 +70,8 @@ class CachedSource:
         """One clip for each fraction, bit for bit what the file gives; ``MediaError`` as the file gave it."""
         whole = self.read_all(index, spec.canvas_pixels)
         frames, pts_seconds = whole.clip.frames, whole.clip.pts_seconds
+        if len(frames) == 1 and not whole.duration_seconds:  # an image
+            return [whole.clip] * len(fractions)
         clips = []
         for fraction in fractions:
             rows = select_frames(pts_seconds, whole.duration_seconds, fraction, spec, whole.start_seconds, whole.end_seconds)
@@ -118,8 +119,7 @@ def cached(
     key = settings_hash({"fingerprint": source.fingerprint, "canvas_pixels": canvas_pixels, "format": FORMAT})
     place = folder / key
     if not place.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / f"{key}.lock"):
+        with alone(folder / f"{key}.lock"):
             if not place.is_dir():
                 _check_size(source, canvas_pixels, max_gib)
                 _build(source, place, canvas_pixels, num_workers, progress or (lambda done, total: None))
@@ -145,14 +145,6 @@ def _check_size(source: Source, canvas_pixels: int, max_gib: float) -> None:
             f"The cache of decoded frames must stay below --data.cache-max-gib, {max_gib:g} GiB. Got about {gib:.3g} GiB; "
             "raise it, lower --data.canvas-pixels, or leave out --data.cache."
         )
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """While this lasts, no other process is in it; the lock falls with the process that holds it."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _build(source: Source, place: Path, canvas_pixels: int, num_workers: int, progress: Callable[[int, int], None]) -> None:

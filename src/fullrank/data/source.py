@@ -38,10 +38,13 @@ class Source(Protocol):
     """{label name: [records]}, -1 = unknown; empty where nothing is labelled. A folder's is named "label"."""
     classes: dict[str, list[str]]
     """{label name: class names}"""
-    resident: NDArray[np.uint8] | None
-    """[records, time, height, width, 3] where everything lies in memory at one size; None otherwise"""
     reads_fast: bool
     """True: reading needs no workers (arrays in memory, a cache)"""
+
+    @property
+    def resident(self) -> NDArray[np.uint8] | None:
+        """[records, time, height, width, 3] where everything lies in memory at one size; None otherwise."""
+        ...
 
     def __len__(self) -> int:
         """Number of records."""

@@ -39,20 +39,21 @@ class Decoded:
 class _Cursor:
     """The frames shown at given moments, asked for in ascending order."""
 
-    def __init__(self, video: VideoFile, moments: Sequence[float]):
-        self._video = video
+    def __init__(self, video: VideoFile, moments: Sequence[float], period_seconds: float):
+        self._video, self._period = video, period_seconds
         self._wanted = [t + ROUNDING_SECONDS for t in moments]
         self._frames: Iterator[Timed] = iter(())
         self._shown: Timed | None = None
         self._next: Timed | None = None
         self.last_seconds: float | None = None
-        """time of the last frame that decodes, once it was met"""
+        """time of the last frame that decodes, once it was met (or of one shown for less than a period before the end)"""
 
     def shown(self) -> Iterator[Timed]:
         """(time, frame) of the last frame with time <= moment (the first frame where there is none), for each moment."""
         for seconds in self._wanted:
             self._advance(seconds)
-            if self._left_out(seconds):  # the guess which frames are not needed was wrong
+            if self._video.skipping and (self._video.failures or self._left_out(seconds)):
+                # A damaged frame is patched from its neighbours; or the guess which frames are not needed was wrong.
                 self._video.skipping = False
                 self._shown = None
                 self._advance(seconds)
@@ -81,10 +82,14 @@ class _Cursor:
         self._shown = self._next
 
     def _left_out(self, seconds: float) -> bool:
-        """Whether a frame may be missing that is shown at ``seconds``, or that tells where the video ends."""
-        if not self._video.skipping or self._shown is None:
+        """Whether a frame may be missing that is shown at ``seconds``, or that tells where the video ends.
+
+        Where the video ends matters to ``window_times`` a period after the last frame, not before.
+        """
+        if self._shown is None:
             return False
-        until = seconds if self._next is not None else math.inf
+        goes_on = self._next is not None or seconds < self._shown[0] + self._period
+        until = seconds if goes_on else math.inf
         return any(self._shown[0] < at <= until for at in self._video.left_out)
 
 
@@ -109,12 +114,12 @@ def read_clips(
         pictures: dict[float, NDArray[np.uint8]] = {}
         shown: dict[float, float] = {}  # moment: time of the frame shown then
         plans = [window_times(video.duration_seconds, None, f, spec, start, end) for f in fractions]
-        last = _decode(video, plans, spec.canvas_pixels, shown, pictures)
+        last = _decode(video, plans, spec, shown, pictures)
         if last is not None:
             if last + 1.0 / spec.frames_per_second <= start:
                 raise MediaError(path, f"start_seconds {start:g} lies behind the last frame that decodes, at {last:g} s")
             plans = [window_times(video.duration_seconds, last, f, spec, start, end) for f in fractions]
-            _decode(video, plans, spec.canvas_pixels, shown, pictures)
+            _decode(video, plans, spec, shown, pictures)
         return [_clip([shown[t] for t in plan.tolist()], pictures) for plan in plans]
     finally:
         video.close()
@@ -123,17 +128,17 @@ def read_clips(
 def _decode(
     video: VideoFile,
     plans: Sequence[NDArray[np.float64]],
-    canvas_pixels: int,
+    spec: ClipSpec,
     shown: dict[float, float],
     pictures: dict[float, NDArray[np.uint8]],
 ) -> float | None:
     """Fill ``shown`` and ``pictures`` for all moments of ``plans``; the time of the last frame, where it was met."""
     moments = sorted({t for plan in plans for t in plan.tolist()} - set(shown))
-    cursor = _Cursor(video, moments)
+    cursor = _Cursor(video, moments, 1.0 / spec.frames_per_second)
     for moment, (at, frame) in zip(moments, cursor.shown(), strict=True):
         shown[moment] = at
         if at not in pictures:
-            pictures[at] = video.picture(frame, canvas_pixels)
+            pictures[at] = video.picture(frame, spec.canvas_pixels)
     return cursor.last_seconds
 
 

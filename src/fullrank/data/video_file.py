@@ -16,6 +16,7 @@ import av
 import av.error
 import av.logging
 import numpy as np
+from av.codec.context import CodecContext
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -90,10 +91,14 @@ class VideoFile:
             raise MediaError(self.path, "no video stream")
         best = self.container.streams.best("video")
         self.stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
-        self.stream.thread_type = "NONE"
-        self.stream.codec_context.thread_count = 1
+        codec: CodecContext | None = self.stream.codec_context
+        if codec is None:  # a codec that this FFmpeg lacks, or a header without one
+            self.close()
+            raise MediaError(self.path, "cannot be decoded: no decoder for its video stream")
+        self.stream.thread_type, codec.thread_count = "NONE", 1
 
     def close(self) -> None:
+        """Let go of the file."""
         self.container.close()
 
     def _duration(self) -> float:
@@ -110,6 +115,7 @@ class VideoFile:
         return (end - self.origin) * self.tick
 
     def info(self) -> MediaInfo:
+        """What the container says."""
         codec = self.stream.codec_context
         return MediaInfo(
             duration_seconds=self.duration_seconds,
@@ -213,6 +219,7 @@ class VideoFile:
             raise MediaError(self.path, f"cannot be decoded: {_words(error)}") from None
 
     def nothing(self) -> MediaError:
+        """The error of a file of which no frame decodes."""
         return MediaError(self.path, f"cannot be decoded: {self.failure or 'it holds no frames'}")
 
 

@@ -277,7 +277,11 @@ class _Watch:
         if fabric.is_global_zero:
             self.events = Lines(folder / "events.jsonl", resume_step=resume_step)
             metrics = MetricsLog(folder, total, resume_step)
-            monitor = CollapseMonitor(folder, config.monitor, self.events, metrics, resume_step)
+            # a method that fixes the scale of its embedding has a setting of this name (VICReg's gamma)
+            healthy_std = getattr(config.method, "target_std", None)
+            monitor = CollapseMonitor(
+                folder, config.monitor, self.events, metrics, healthy_std=healthy_std, resume_step=resume_step
+            )
             self.observers = [monitor, metrics, *extra, Progress(total, config.max_minutes, start_step=first)]
 
     def start(self, source: Source, peak: float) -> None:

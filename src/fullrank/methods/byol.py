@@ -67,7 +67,7 @@ class BYOL(Method):
         super().__init__(cfg, backbone, num_records)
         self.cfg = cfg
         self.backbone = backbone("student")
-        self.projector = mlp((self.backbone.embed_dim, *cfg.projector))
+        self.projector = mlp((self.backbone.embed_dim, *cfg.projector))  # type: ignore[arg-type]
         self.predictor = mlp((cfg.projector[-1], cfg.predictor_hidden, cfg.projector[-1]))
         self.teacher = Teacher(self.backbone, self.projector)
 

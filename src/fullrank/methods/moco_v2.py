@@ -88,7 +88,7 @@ class MoCoV2(Method):
         super().__init__(cfg, backbone, num_records)
         self.cfg = cfg
         self.backbone = backbone("student")
-        self.projector = mlp((self.backbone.embed_dim, *cfg.projector), batch_norm=False)
+        self.projector = mlp((self.backbone.embed_dim, *cfg.projector), batch_norm=False)  # type: ignore[arg-type]
         if cfg.batch_norm_group is not None:
             self.backbone = replace_batch_norm(self.backbone, cfg.batch_norm_group)
         self.teacher = Teacher(self.backbone, self.projector)

@@ -54,7 +54,7 @@ class SimCLR(Method):
         self.cfg = cfg
         self.backbone = backbone("student")
         self.projector = mlp(
-            (self.backbone.embed_dim, *cfg.projector),
+            (self.backbone.embed_dim, *cfg.projector),  # type: ignore[arg-type]
             batch_norm=cfg.projector_batch_norm != "none",
             last_batch_norm=cfg.projector_batch_norm == "all",
         )

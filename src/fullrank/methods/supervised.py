@@ -88,7 +88,8 @@ class Supervised(Method):
     def make_classifier(self, num_classes: int) -> None:
         """A new linear layer, unless there is one of this width."""
         if self.classifier is None or self.classifier.out_features != num_classes:
-            self.classifier = nn.Linear(self.backbone.embed_dim, num_classes).to(self.labels.device)
+            width: int = self.backbone.embed_dim  # type: ignore[assignment]
+            self.classifier = nn.Linear(width, num_classes).to(self.labels.device)
 
 
 def _make_classifier_of(module: Supervised, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -23,7 +23,7 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fullrank.config import Augmentation, Settings
@@ -82,9 +82,10 @@ class SwAV(Method):
         super().__init__(cfg, backbone, num_records)
         self.cfg = cfg
         self.backbone = backbone("student")
-        self.projector = mlp((self.backbone.embed_dim, *cfg.projector))
+        self.projector = mlp((self.backbone.embed_dim, *cfg.projector))  # type: ignore[arg-type]
         self.prototypes = Prototypes(cfg.projector[-1], cfg.num_prototypes)
-        self.queues = nn.ModuleList(Queue(cfg.queue_length, cfg.projector[-1]) for _ in range(CODED if cfg.queue_length else 0))
+        # one row holds the embeddings of both coded views of a record
+        self.queue = Queue(cfg.queue_length, CODED * cfg.projector[-1]) if cfg.queue_length else None
 
     def forward(self, views: Views, ctx: StepContext) -> Output:
         """Term "swapped_prediction" of the global batch; metrics of the prototypes' use: entropies in nats, a perplexity."""
@@ -94,7 +95,7 @@ class SwAV(Method):
         z = self.projector(h.flatten(0, 1)).float().unflatten(0, h.shape[:2])
         everywhere = ctx.gather(F.normalize(z, dim=-1))
         scores = self.prototypes(everywhere)
-        codes = torch.stack([self._codes(scores[:, view].detach(), view) for view in range(CODED)], dim=1)
+        codes = self._codes(scores[:, :CODED].detach())
         mean, single = clustering.assignment_entropies(scores[:, :CODED].flatten(0, 1), temperature=self.cfg.temperature)
         shown = groups[0].shape[1]
         return Output(
@@ -121,17 +122,20 @@ class SwAV(Method):
 
     @torch.no_grad()
     def after_step(self, outputs: Sequence[Output], ctx: StepContext) -> None:
-        """Prototypes back to the unit sphere; queues <- the embeddings of all processes."""
+        """Prototypes back to the unit sphere; queue <- the embeddings of all processes."""
         self.prototypes.normalize_()
-        if self.cfg.queue_length and ctx.epoch >= self.cfg.queue_start_epoch:
+        if self.queue is not None and ctx.epoch >= self.cfg.queue_start_epoch:
             for output in outputs:
-                embeddings = ctx.gather(output.carry["embedding"])
-                for view, queue in enumerate(self.queues):
-                    queue.push(embeddings[:, view])
+                self.queue.push(ctx.gather(output.carry["embedding"]).flatten(1))
 
-    def _codes(self, scores: Tensor, view: int) -> Tensor:
+    def _codes(self, scores: Tensor) -> Tensor:
+        """[n, coded views, prototypes] -> codes of the same shape; each view is assigned apart, as the authors do."""
         batch = len(scores)
-        if self.cfg.queue_length and int(self.queues[view].filled) == self.cfg.queue_length:
-            scores = torch.cat([self.prototypes(self.queues[view].contents).detach(), scores])
-        codes = clustering.sinkhorn(scores, epsilon=self.cfg.epsilon, iterations=self.cfg.sinkhorn_iterations)
-        return codes[-batch:]
+        if self.queue is not None and int(self.queue.filled) == self.cfg.queue_length:
+            earlier = self.prototypes(self.queue.contents.unflatten(1, (CODED, -1))).detach()
+            scores = torch.cat([earlier, scores])
+        codes = [
+            clustering.sinkhorn(view, epsilon=self.cfg.epsilon, iterations=self.cfg.sinkhorn_iterations)[-batch:]
+            for view in scores.unbind(dim=1)
+        ]
+        return torch.stack(codes, dim=1)

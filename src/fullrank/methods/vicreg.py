@@ -55,7 +55,7 @@ class VICReg(Method):
         self.cfg = cfg
         self.backbone = backbone("student")
         # no last bias: none of the three terms changes when all embeddings are shifted
-        self.projector = mlp((self.backbone.embed_dim, *cfg.projector), last_bias=False)
+        self.projector = mlp((self.backbone.embed_dim, *cfg.projector), last_bias=False)  # type: ignore[arg-type]
 
     def forward(self, views: Views, ctx: StepContext) -> Output:
         """Terms "invariance", "variance" and "covariance" of the global batch."""

@@ -13,7 +13,9 @@ from fullrank.methods._method import available as methods
 def _functions(method: str) -> dict[str, Callable[[], RunConfig[Any]]]:
     try:
         module = importlib.import_module(f"fullrank.recipes.{method}")
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != f"fullrank.recipes.{method}":
+            raise  # the recipe is there, and something that it imports is not
         return {}
     return {n: f for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"}
 

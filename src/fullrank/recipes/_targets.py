@@ -61,10 +61,10 @@ LIGHTLY_BATCH = 512
 LIGHTLY_EPOCHS = 200.0
 
 
-def imagenet(batch_size: int) -> dict[str, Any]:
+def imagenet(batch_size: int, *, zero_init_residual: bool = False) -> dict[str, Any]:
     """ImageNet-1k from a folder, ResNet-50."""
     return {
-        "backbone": BackboneConfig(depth=50, temporal="2d"),
+        "backbone": BackboneConfig(depth=50, temporal="2d", zero_init_residual=zero_init_residual),
         "data": DataConfig(num_frames=1, canvas_pixels=256, batch_size=batch_size, num_workers=8),
     }
 

@@ -81,7 +81,7 @@ def imagenet() -> RunConfig[VICReg.Config]:
         method=VICReg.Config(augmentation=policies.vicreg(_targets.IMAGENET_PIXELS)),
         optimizer=OptimizerConfig(name="lars", base_learning_rate=0.2, weight_decay=1e-6, warmup_epochs=10.0, end_ratio=0.001),
         epochs=1000.0,
-        **_targets.imagenet(2048),
+        **_targets.imagenet(2048, zero_init_residual=True),
     )
 
 

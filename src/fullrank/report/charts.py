@@ -41,15 +41,18 @@ def line_chart(
     floor: float | None = None,
     ceiling: float | None = None,
     unit_x: str = "step",
+    under: str = "",
 ) -> Html:
     """A figure with one line a series.
 
     ``floor`` and ``ceiling`` are values that the axis must reach (0 for a rank, 1 for a ratio); the axis is logarithmic
-    where all values are positive, span more than three decades and no floor is asked for.
+    where all values are positive, span more than three decades and no floor is asked for. ``under`` is a line below the chart.
     """
     finite = [point for one in series for point in one.points if _is_finite(point)]
     if not finite:
-        return Html(f'<figure class="chart"><figcaption>{text(title)}</figcaption><p class="note">No finite value.</p></figure>')
+        return Html(
+            f'<figure class="chart"><figcaption>{text(title)}</figcaption><p class="note">No finite value.</p></figure>'
+        )
     values = [y for _, y in finite]
     logarithmic = floor is None and min(values) > 0 and max(values) / min(values) > 1e3
     low, high, ticks = _axis(values, floor, ceiling, logarithmic)
@@ -65,18 +68,20 @@ def line_chart(
 
     parts = [_y_axis(ticks, place_y), _x_axis(x_low, x_high, place_x, unit_x)]
     parts += [_mark(mark, place_x(mark.x)) for mark in marks if x_low <= mark.x <= x_high]
-    parts += [_line(one, place_x, place_y) for one in series]
+    parts += [_line(one, place_x, place_y, unit_x) for one in series]
     caption = title + (" (log scale)" if logarithmic else "")
     said = "; ".join(_spoken(one) for one in series)
     return Html(
-        f'<figure class="chart"><figcaption>{text(caption)}{_last(series)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(f"{caption}. {said}")}">{"".join(parts)}</svg></figure>'
+        f'<figure class="chart"><figcaption>{text(caption)}{_last(series) if unit_x == "step" else ""}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(f"{caption}. {said}")}">{"".join(parts)}</svg>'
+        f"{f'<p class=note>{text(under)}</p>' if under else ''}</figure>"
     )
 
 
 def legend(labels: Sequence[str]) -> Html:
     """Names beside their colours, shared by the charts that follow."""
-    items = "".join(f'<li><span class="key c{i % NUM_COLOURS}"></span>{text(label)}</li>' for i, label in enumerate(labels))
+    line = '<svg class="key" viewBox="0 0 26 8" aria-hidden="true"><polyline class="c{}" points="0,4 26,4"/></svg>'
+    items = "".join(f"<li>{line.format(i % NUM_COLOURS)}{text(label)}</li>" for i, label in enumerate(labels))
     return Html(f'<ul class="legend">{items}</ul>')
 
 
@@ -115,7 +120,9 @@ def _is_finite(point: Point) -> bool:
     return math.isfinite(point[0]) and math.isfinite(point[1])
 
 
-def _axis(values: list[float], floor: float | None, ceiling: float | None, logarithmic: bool) -> tuple[float, float, list[float]]:
+def _axis(
+    values: list[float], floor: float | None, ceiling: float | None, logarithmic: bool
+) -> tuple[float, float, list[float]]:
     """Lowest and highest place of the axis (exponents where logarithmic) and the values that get a label."""
     if logarithmic:
         low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
@@ -123,7 +130,7 @@ def _axis(values: list[float], floor: float | None, ceiling: float | None, logar
         return low, high, [10.0**power for power in range(low, high + 1, every)]
     bottom = min(values) if floor is None else min([*values, floor])
     top = max(values) if ceiling is None else max([*values, ceiling])
-    ticks = nice_ticks(bottom, top)
+    ticks = [tick for tick in nice_ticks(bottom, top) if tick >= 0 or bottom < 0]
     return ticks[0], ticks[-1], ticks
 
 
@@ -154,7 +161,7 @@ def _short(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _line(series: Series, place_x: Place, place_y: Place) -> str:
+def _line(series: Series, place_x: Place, place_y: Place, unit: str) -> str:
     """The line in pieces between gaps, and points whose value is told on hovering."""
     points = thin(series.points)
     pieces: list[list[Point]] = [[]]
@@ -172,8 +179,10 @@ def _line(series: Series, place_x: Place, place_y: Place) -> str:
     every = max(1, math.ceil(len(finite) / MAX_HOVERS))
     shown = "dot" if len(finite) <= 12 else "hover"
     for x, y in finite[::-every]:
-        said = text(f"{series.label}, step {_short(x)}: {number(float(y))}")
-        drawn += f'<circle class="{shown} {colour}" cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="{3 if shown == "dot" else 7}">'
+        said = text(f"{series.label}, {unit} {_short(x)}: {number(float(y))}")
+        drawn += (
+            f'<circle class="{shown} {colour}" cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="{3 if shown == "dot" else 7}">'
+        )
         drawn += f"<title>{said}</title></circle>"
     return drawn
 

@@ -87,11 +87,17 @@ def thumbnails(features: Path, num_rows: int) -> tuple[NDArray[np.uint8] | None,
     """uint8 [rows, height, width, 3] or [rows, frames, height, width, 3], one a row of the table; or None and the reason."""
     file = features / "thumbnails.npy"
     if not file.is_file():
-        return None, "The features were written without thumbnails, so there is nothing to look at; `fullrank extract --thumbnails` adds them."
+        return (
+            None,
+            "The features were written without thumbnails, so there is nothing to look at; `fullrank extract --thumbnails` adds them.",
+        )
     pictures: NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
     if pictures.dtype != np.uint8 or pictures.ndim not in (4, 5) or pictures.shape[-1] != 3 or len(pictures) != num_rows:
         found = f"{pictures.dtype} {list(pictures.shape)}"
-        return None, f"The thumbnails ({found}) do not belong to the {num_rows} rows of the features, so they are not shown; extract again."
+        return (
+            None,
+            f"The thumbnails ({found}) do not belong to the {num_rows} rows of the features, so they are not shown; extract again.",
+        )
     return pictures, ""
 
 

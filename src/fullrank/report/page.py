@@ -10,10 +10,10 @@ from pathlib import Path
 
 from fullrank.errors import SettingError, StorageError
 from fullrank.report import tables, timeline
-from fullrank.report.markup import Html, join, number, section, sentence, table, text
+from fullrank.report.markup import Html, join, section, sentence, table, text
 from fullrank.report.neighbours import NUM_QUERIES, gallery, thumbnails
 from fullrank.report.run_folder import Run, read_runs
-from fullrank.report.spectra import figure
+from fullrank.report.spectra import NOTE, figure
 from fullrank.report.verdict import SPACES, Verdict, judge, numbers_table, verdict_box
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -35,7 +35,9 @@ def report(runs: Sequence[str | Path], out: str | Path, *, title: str | None = N
         raise SettingError("a report must be about at least one run. Got none; give run folders.")
     found = read_runs([Path(run) for run in runs])
     verdicts = [judge(run) for run in found]
-    page = _document(_one(found[0], verdicts[0]) if len(found) == 1 else _several(found, verdicts), _title(found, title), command)
+    page = _document(
+        _one(found[0], verdicts[0]) if len(found) == 1 else _several(found, verdicts), _title(found, title), command
+    )
     return _write(Path(out), page)
 
 
@@ -70,7 +72,7 @@ def _details(run: Run, verdict: Verdict, level: int, with_figure: bool) -> Html:
             timeline.losses(run, level) if run.metrics or not run.table else Html(""),
             timeline.ranks(run, level) if run.metrics or run.spectrum else Html(""),
             timeline.spread(run, level),
-            section("Spectra", figure([run]), note=_figure_note(), level=level) if with_figure else Html(""),
+            section("Spectra", figure([(run.name, verdict.spectra)]), note=NOTE, level=level) if with_figure else Html(""),
             _neighbours(run, level, several),
             tables.accuracy(run, level),
             tables.course(run, level),
@@ -79,17 +81,12 @@ def _details(run: Run, verdict: Verdict, level: int, with_figure: bool) -> Html:
     )
 
 
-def _figure_note() -> str:
-    return (
-        "Left: eigenvalues of the covariance of the L2-normalised features, in order; a cliff is collapse. Right: the share of variance "
-        "that the first directions hold; a straight line (area 0.5) is a flat spectrum, a step (area 1) is a single direction."
-    )
-
-
 def _neighbours(run: Run, level: int, several: bool) -> Html:
     heading = "Nearest neighbours"
     if run.table is None or run.features is None:
-        said = "This run has no feature table (folder features/), so there is nothing to compare. `fullrank extract` writes one."
+        said = (
+            "This run has no feature table (folder features/), so there is nothing to compare. `fullrank extract` writes one."
+        )
         return section(heading, sentence(said, "missing"), level=level)
     pictures, problem = thumbnails(run.features, len(run.table.record))
     if pictures is None:
@@ -102,7 +99,9 @@ def _several(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> Html:
     """A comparison: one table, overlaid charts, one figure of all; each run's own page folded below."""
     header, rows = _comparison(runs, verdicts)
     boxes = [
-        Html(f'<li><span class="{v.level}"><span class="word">{text(run.name)}</span></span>: {text(v.sentence)}</li>')
+        Html(
+            f'<li class="{v.level}"><b>{text(run.name)}</b>: <span class="word">{text(v.word)}</span>. {text(v.sentence)}</li>'
+        )
         for run, v in zip(runs, verdicts, strict=True)
     ]
     own = [
@@ -114,7 +113,7 @@ def _several(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> Html:
             Html(f'<ul class="verdicts">{join(boxes)}</ul>'),
             section("Side by side", table(header, rows, "All runs")),
             section("Over time", timeline.overlay(runs)),
-            section("Spectra", figure(runs), note=_figure_note()),
+            section("Spectra", figure([(run.name, v.spectra) for run, v in zip(runs, verdicts, strict=True)]), note=NOTE),
             section("Each run", *own),
         ]
     )
@@ -127,29 +126,28 @@ def _inner(run: Run, verdict: Verdict) -> Html:
 def _comparison(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> tuple[list[str], list[list[object]]]:
     """One row a run; a column that no run fills is left out."""
     scores = [dict(tables.accuracies(run.evaluation)) for run in runs]
-    names = list(dict.fromkeys(name for score in scores for name in score))
-    header = ["run", "method", "verdict", "steps", "last loss"]
-    rows: list[list[object]] = []
-    for run, verdict in zip(runs, verdicts, strict=True):
-        word = Html(f'<span class="{verdict.level}">{text(verdict.word)}</span>')
-        losses = run.summary.get("losses") or (run.metrics[-1].get("losses", {}) if run.metrics else {})
-        total = number(float(sum(losses.values()))) if losses else "-"
-        rows.append([run.name, run.method, word, "-" if run.steps is None else run.steps, total])
+    columns: dict[str, list[object]] = {
+        "run": [run.name for run in runs],
+        "method": [run.method for run in runs],
+        "verdict": [Html(f'<span class="{v.level}">{text(v.word)}</span>') for v in verdicts],
+    }
+    for name in dict.fromkeys(name for score in scores for name in score):
+        columns[name] = [tables.share(score[name]["top1"]) if name in score else "-" for score in scores]
+    for key, label in (("effective_rank", "effective rank"), ("rankme", "RankMe"), ("mean_cosine", "mean cosine")):
+        for space in SPACES:
+            columns[f"{label}, {space}"] = [verdict.of(space, key) for verdict in verdicts]
     for space in SPACES:
-        for key, label in (("effective_rank", "effective rank"), ("rankme", "RankMe"), ("mean_cosine", "mean cosine")):
-            header.append(f"{label}, {space}")
-            for row, verdict in zip(rows, verdicts, strict=True):
-                row.append(verdict.of(space, key))
-        header.append(f"n, d of the {space}")
-        for row, verdict in zip(rows, verdicts, strict=True):
-            n, d = verdict.of(space, "n"), verdict.of(space, "d")
-            row.append("-" if n == "-" else f"{number(n)}, {number(d)}")  # type: ignore[arg-type]
-    for name in names:
-        header.append(name)
-        for row, score in zip(rows, scores, strict=True):
-            row.append(tables.share(score[name]["top1"]) if name in score else "-")
-    kept = [i for i in range(len(header)) if i < 3 or any(row[i] != "-" for row in rows)]
-    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+        pairs = [(verdict.of(space, "n"), verdict.of(space, "d")) for verdict in verdicts]
+        columns[f"n, d of the {space}"] = ["-" if n == "-" else f"{text(n)}, {text(d)}" for n, d in pairs]
+    columns["steps"] = ["-" if run.steps is None else run.steps for run in runs]
+    columns["last loss"] = [_last_loss(run) for run in runs]
+    kept = [name for name, values in columns.items() if any(value != "-" for value in values)]
+    return kept, [[columns[name][i] for name in kept] for i in range(len(runs))]
+
+
+def _last_loss(run: Run) -> object:
+    losses = run.summary.get("losses") or (run.metrics[-1].get("losses") if run.metrics else None)
+    return float(sum(losses.values())) if losses else "-"
 
 
 def _document(body: Html, title: str, command: str | None) -> str:
@@ -179,6 +177,3 @@ def _write(out: Path, page: str) -> Path:
         reason = error.strerror or str(error)
         raise StorageError(f"writing {out} failed: {reason}. An older page is intact; choose another --out.") from error
     return out
-
-
-

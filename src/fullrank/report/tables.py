@@ -74,12 +74,17 @@ def course(run: Run, level: int = 2) -> Html:
         rows.append(("training time", duration(float(summary["seconds"]))))
     if "clips_per_second" in summary:
         rows.append(("clips per second", number(float(summary["clips_per_second"]))))
-    for key, label in (("data_wait_ratio", "time spent waiting for data"), ("monitor_share", "time spent by the collapse monitor")):
+    for key, label in (
+        ("data_wait_ratio", "time spent waiting for data"),
+        ("monitor_share", "time spent by the collapse monitor"),
+    ):
         if key in summary:
             rows.append((label, share(summary[key])))
     parts = [table(["what", "value"], rows, "Course of the run")] if rows else []
     if run.metrics and not run.finished:
-        parts.insert(0, sentence(f"This run did not end by itself: its last logged step is {run.metrics[-1]['step']:,}.", "missing"))
+        parts.insert(
+            0, sentence(f"This run did not end by itself: its last logged step is {run.metrics[-1]['step']:,}.", "missing")
+        )
     elif summary.get("stopped"):
         parts.insert(0, sentence(f"The run ended before its time: {summary['stopped']}"))
     parts.append(_skipped(run))

@@ -10,7 +10,7 @@ from fullrank.report.run_folder import Line, Run
 SPACES = ("representation", "embedding")
 RANKS = {"effective_rank": "effective rank", "rankme": "RankMe"}
 SPREADS = {
-    "isotropy": "normalised std x sqrt(d)",
+    "spread": "normalised std x sqrt(d)",
     "mean_cosine": "mean cosine",
     "std": "std, as it is",
 }
@@ -43,7 +43,7 @@ def space_points(run: Run, space: str, measure: str) -> list[Point]:
     points = []
     for line in lines:
         values = line.get("spaces", {}).get(space, {})
-        if measure == "isotropy" and "normalized_std" in values and "d" in values:
+        if measure == "spread" and "normalized_std" in values and "d" in values:
             points.append((float(line["step"]), _number(values["normalized_std"]) * sqrt(values["d"])))
         elif measure in values:
             points.append((float(line["step"]), _number(values[measure])))
@@ -62,11 +62,15 @@ def terms_of(run: Run) -> list[str]:
 def losses(run: Run, level: int = 2) -> Html:
     """One chart a term, the sum, and what else the method logged."""
     if not run.metrics:
-        return section("Loss", sentence("This folder has no metrics.jsonl, so there is no training to draw.", "missing"), level=level)
+        return section(
+            "Loss", sentence("This folder has no metrics.jsonl, so there is no training to draw.", "missing"), level=level
+        )
     terms, marks = terms_of(run), alarms(run)
     charts = [_losses_chart(run, term, marks) for term in terms]
     if len(terms) != 1:
-        charts.insert(0, line_chart([Series(label="loss", points=loss_points(run))], title="loss (sum of its terms)", marks=marks))
+        charts.insert(
+            0, line_chart([Series(label="loss", points=loss_points(run))], title="loss (sum of its terms)", marks=marks)
+        )
     note = "Each term as it enters the loss, already weighted. A red line is an alarm of the collapse monitor."
     return section("Loss terms", _grid(charts), _more(run, marks), note=note, level=level)
 
@@ -89,7 +93,9 @@ def _more(run: Run, marks: Sequence[Mark]) -> Html:
     ):
         points = [(float(line["step"]), _number(line[name])) for line in run.metrics if name in line]
         if points:
-            charts.append(line_chart([Series(label=title, points=points)], title=title, floor=None if name == "grad_norm" else 0.0))
+            charts.append(
+                line_chart([Series(label=title, points=points)], title=title, floor=None if name == "grad_norm" else 0.0)
+            )
     return folded("More: the method's own numbers, learning rate, gradient, speed", _grid(charts)) if charts else Html("")
 
 
@@ -97,7 +103,9 @@ def ranks(run: Run, level: int = 2) -> Html:
     """Effective rank and RankMe of both spaces over the steps."""
     charts = []
     for space in SPACES:
-        series = [Series(label=label, points=space_points(run, space, m), colour=i) for i, (m, label) in enumerate(RANKS.items())]
+        series = [
+            Series(label=label, points=space_points(run, space, m), colour=i) for i, (m, label) in enumerate(RANKS.items())
+        ]
         if any(one.points for one in series):
             charts.append(line_chart(series, title=f"{space}{_bound(run, space)}", marks=alarms(run), floor=0.0))
     if not charts:
@@ -108,7 +116,9 @@ def ranks(run: Run, level: int = 2) -> Html:
         "Effective rank is of centred features, RankMe of features as they are. Neither can exceed min(n - 1, d)."
     )
     absent = _absent(run)
-    return section("Rank over time", legend(list(RANKS.values())), _grid(charts), absent, _alarm_list(run), note=note, level=level)
+    return section(
+        "Rank over time", legend(list(RANKS.values())), _grid(charts), absent, _alarm_list(run), note=note, level=level
+    )
 
 
 def _bound(run: Run, space: str) -> str:
@@ -142,7 +152,7 @@ def spread(run: Run, level: int = 2) -> Html:
     for measure, title in SPREADS.items():
         series = [Series(label=space, points=space_points(run, space, measure), colour=i) for i, space in enumerate(SPACES)]
         if any(one.points for one in series):
-            low, high = {"isotropy": (0.0, 1.0), "mean_cosine": (0.0, 1.0)}.get(measure, (None, None))
+            low, high = {"spread": (0.0, 1.0), "mean_cosine": (0.0, 1.0)}.get(measure, (None, None))
             charts.append(line_chart(series, title=title, marks=alarms(run), floor=low, ceiling=high))
     if not charts:
         return Html("")
@@ -165,7 +175,9 @@ def overlay(runs: Sequence[Run]) -> Html:
         for measure, label in RANKS.items():
             charts.append(chart(f"{label} of the {space}", [space_points(run, space, measure) for run in runs], 0.0))
     for space in SPACES:
-        charts.append(chart(f"{SPREADS['isotropy']}, {space}", [space_points(run, space, "isotropy") for run in runs], 0.0, 1.0))
+        charts.append(
+            chart(f"{SPREADS['spread']}, {space}", [space_points(run, space, "spread") for run in runs], 0.0, 1.0)
+        )
         charts.append(chart(f"mean cosine, {space}", [space_points(run, space, "mean_cosine") for run in runs], 0.0, 1.0))
     drawn = [one for one in charts if one]
     if not drawn:

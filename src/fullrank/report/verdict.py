@@ -8,22 +8,33 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
-from fullrank.report.markup import Html, join, number, sentence, table, text
+import numpy as np
+
+from fullrank.errors import DataError
+from fullrank.report.markup import Html, join, sentence, table, text
 from fullrank.report.run_folder import Run
+from fullrank.types import Spectrum
 
 SPACES = ("representation", "embedding")
-LEVELS = {"healthy": "good", "mean shift": "watch", "unknown": ""}
-"""how a kind is coloured; every other kind is "bad\""""
+LEVELS = {"healthy": "good", "mean_shift": "watch", "dimensional": "bad", "complete": "bad"}
+"""how a kind is coloured; an unknown verdict has no colour"""
+WORDS = {
+    "healthy": "healthy",
+    "mean_shift": "mean shift",
+    "dimensional": "dimensional collapse",
+    "complete": "complete collapse",
+}
 ROWS = (
     ("n", "rows measured (n)"),
     ("d", "width (d)"),
     ("bound", "no rank can exceed min(n - 1, d)"),
-    ("std", "std, as it is"),
-    ("isotropy", "normalised std x sqrt(d): 0 = all equal, 1 = spread evenly"),
-    ("mean_cosine", "mean cosine of two records: 1 = all equal"),
-    ("mean_norm", "norm of the mean direction"),
+    ("std", "standard deviation, as it is"),
+    ("spread", "normalised std x sqrt(d): 0 = all equal, 1 = spread evenly"),
+    ("mean_cosine", "mean cosine of two rows: 1 = all equal"),
+    ("mean_norm", "length of the mean direction"),
     ("effective_rank", "effective rank"),
     ("rankme", "RankMe"),
+    ("cev_auc_normalized", "area under explained variance: 0.5 = flat, 1 = one direction"),
 )
 
 
@@ -32,28 +43,124 @@ class Verdict:
     """What is said about a run, and from what."""
 
     kind: str
-    """"healthy", a kind of collapse, or "unknown\""""
+    """of the worst space: "healthy", a kind of collapse, or "unknown\""""
     sentence: str
-    spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """{space: {measure: value}} that the sentence was read from"""
     read_from: str = ""
     remarks: tuple[str, ...] = ()
+    spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """{space: {measure: value}} that the sentence was read from"""
+    spectra: Mapping[str, Spectrum] = field(default_factory=dict)
+    """{space: of its L2-normalised rows}; may hold the first eigenvalues only"""
 
     @property
     def level(self) -> str:
         """Which colour: "good", "watch", "bad", or none."""
-        return LEVELS.get(self.kind, "bad")
+        return LEVELS.get(self.kind, "")
 
     @property
     def word(self) -> str:
         """One or two words for a table."""
-        return self.kind if self.kind in LEVELS else f"{self.kind} collapse"
+        return WORDS.get(self.kind, self.kind)
 
-    def of(self, space: str, measure: str) -> object:
+    def of(self, space: str, measure: str) -> float | int | str:
         """A number of a space, or "-"."""
         values = self.spaces.get(space, {})
         if measure == "bound" and "n" in values and "d" in values:
             return min(int(values["n"]) - 1, int(values["d"]))
-        if measure == "isotropy" and "normalized_std" in values and "d" in values:
+        if measure == "spread" and "normalized_std" in values and "d" in values:
             return float(values["normalized_std"]) * sqrt(values["d"])
-        return values.get(measure, "-")
+        value = values.get(measure, "-")
+        return value if isinstance(value, int | float) else "-"
+
+
+def judge(run: Run) -> Verdict:
+    """The verdict on a run, by ``spectrum.diagnosis``; "unknown", with the reason, where nothing was measured."""
+    if run.table is not None:
+        return _of_features(run)
+    full = [line for line in run.spectrum if line.get("kind") == "full" and line.get("spaces")]
+    if full:
+        spaces = full[-1]["spaces"]
+        said = (
+            f"Read from the last measurement while training, at step {full[-1]['step']:,}, because there is no feature table."
+        )
+        return _diagnosed(run, spaces, said, {space: _logged_spectrum(values) for space, values in spaces.items()})
+    reason = "Nothing can be said about collapse: this folder has neither a feature table nor a measured spectrum."
+    return Verdict(kind="unknown", sentence=reason, remarks=_alarms(run))
+
+
+def _of_features(run: Run) -> Verdict:
+    from fullrank.spectrum.measures import analyse
+
+    if run.table is None or len(run.table.representation) < 2:
+        return Verdict(kind="unknown", sentence="Nothing can be said about collapse: the feature table has a single row.")
+    features = {"representation": run.table.representation, "embedding": run.table.embedding}
+    try:
+        analyses = {space: analyse(x) for space, x in features.items() if x is not None}
+    except DataError as error:
+        return Verdict(kind="unknown", sentence=f"Nothing can be said about collapse: {error}", remarks=_alarms(run))
+    records = len(np.unique(run.table.record))
+    rows = len(run.table.record)
+    said = f"Read from the final features: {rows:,} rows of {records:,} records."
+    return _diagnosed(run, {s: a.row() for s, a in analyses.items()}, said, {s: a.unit for s, a in analyses.items()})
+
+
+def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str, spectra: Mapping[str, Spectrum]) -> Verdict:
+    from fullrank.spectrum.diagnosis import diagnose
+
+    settings = run.config.get("settings", {}).get("method", {})
+    known = {space: values for space, values in spaces.items() if space in SPACES}
+    try:
+        found = diagnose(known, healthy_std=settings.get("target_std"), method=run.config.get("method"))
+    except DataError as error:
+        return Verdict(
+            kind="unknown", sentence=f"Nothing can be said about collapse: {error}", spaces=known, read_from=read_from
+        )
+    absent = () if "embedding" in known else ("There is no embedding to look at: only the representation was judged.",)
+    advice = () if found.advice is None else (found.advice,)
+    return Verdict(
+        kind=found.verdict,
+        sentence=found.sentence,
+        read_from=read_from,
+        remarks=(*found.warnings, *advice, *absent, *_alarms(run)),
+        spaces=known,
+        spectra=spectra,
+    )
+
+
+def _alarms(run: Run) -> tuple[str, ...]:
+    steps = [
+        f"{event['step']:,} ({event.get('space', 'features')})" for event in run.events if event.get("event") == "collapse"
+    ]
+    if not steps:
+        return ()
+    return (
+        f"While training, the collapse monitor raised {len(steps)} alarm{'s' if len(steps) > 1 else ''}: step {', '.join(steps)}.",
+    )
+
+
+def _logged_spectrum(values: Mapping[str, Any]) -> Spectrum:
+    """The spectrum of a line of spectrum.jsonl: of the eigenvalues, only the first 256 were kept."""
+    kept = np.asarray(values.get("eigenvalues", []), dtype=np.float64)
+    n, d = int(values["n"]), int(values["d"])
+    nothing = np.zeros(d)
+    return Spectrum(eigenvalues=kept, n=n, d=d, centred=True, normalized=True, mean=nothing, variance=nothing)
+
+
+def verdict_box(verdict: Verdict) -> Html:
+    """The verdict as the first thing on the page."""
+    remarks = join(sentence(remark, "remark") for remark in verdict.remarks)
+    return Html(
+        f'<div class="verdict {verdict.level}"><p><span class="word">{text(verdict.word.capitalize())}.</span> '
+        f"{text(verdict.sentence)}</p>{remarks}</div>"
+    )
+
+
+def numbers_table(verdict: Verdict) -> Html:
+    """The numbers that decide, of both spaces, each with n and d."""
+    spaces = [space for space in SPACES if space in verdict.spaces]
+    if not spaces:
+        return sentence("There are no numbers: nothing was measured.", "missing")
+    rows = [[label, *(verdict.of(space, key) for space in spaces)] for key, label in ROWS]
+    return table(
+        ["measure", *spaces], [row for row in rows if any(value != "-" for value in row[1:])], "Measures of the features"
+    )

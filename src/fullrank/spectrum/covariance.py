@@ -5,8 +5,8 @@ mean costs no digits. numpy's ``x.T @ x`` is a symmetric rank-k product (half th
 
 What the squared matrix costs: eigenvalues are exact to about max(n, d) * 2.2e-16 of the largest. Singular values are their
 square roots, so they are exact to about 1.5e-8 * sqrt(max(n, d)) of the largest, half the digits of a singular value
-decomposition of the features themselves. Eigenvalues under that floor are noise and are set to 0. Without that, the
-1,792 noise directions of features of rank 256 in 2,048 dimensions would add about 1e-4 to the logarithm of the effective rank;
+decomposition of the features themselves. Eigenvalues under that floor are noise and are set to 0. Without that, the 1,792
+noise directions of features of rank 256 in 2,048 dimensions would add about 1e-4 to the logarithm of the effective rank;
 with it, planted ranks come out to 1e-6.
 """
 
@@ -114,11 +114,12 @@ def spectrum_of(
 ) -> Spectrum:
     """The spectrum of features [n, d]: an array, a tensor, a .npy file or the folder of a feature table.
 
-    ``normalized`` divides each row by its length first. Files are read in blocks of ``block_rows`` rows (by default 32 MiB),
-    never whole, unless n <= d: then the n x n matrix of inner products, which has the same eigenvalues, is the smaller one.
+    ``normalized`` divides each row by its length first. Files are read in blocks of ``block_rows`` rows (by default 32
+    MiB), never whole, unless n <= d: then the n x n matrix of inner products, which has the same eigenvalues, is the
+    smaller one.
 
-    Raises ``DataError`` where rows are not finite (it names them), where there is one row only, or where the file is missing
-    or is no array; ``ShapeError`` where the array is not [n, d].
+    Raises ``DataError`` where rows are not finite (it names them), where there is one row only, or where the file is
+    missing or is no array; ``ShapeError`` where the array is not [n, d].
 
     >>> s = spectrum_of(np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
     >>> s.eigenvalues.tolist(), s.bound
@@ -183,7 +184,8 @@ def _read(path: Path) -> Array:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{file} cannot be read: {error.strerror}.") from None
         raise DataError(
-            f"{file} must be an array of numbers [n, d] as numpy.save writes it. Got something else (pickled objects are never read)."
+            f"{file} must be an array of numbers [n, d] as numpy.save writes it. Got something else; "
+            "pickled objects are never read."
         ) from None
     if not isinstance(loaded, np.ndarray):
         raise DataError(f"{file} must hold one array [n, d]. Got an archive; name it .npz.")
@@ -200,11 +202,12 @@ def blocks(x: Array, block_rows: int | None = None) -> Iterator[Array]:
 def unit_rows(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each row of [n, d] divided by its length; a row of zeros stays zero."""
     length = np.sqrt(np.einsum("nd,nd->n", x, x))
-    return x / np.maximum(length, _TINY)[:, None]
+    unit: NDArray[np.float64] = x / np.maximum(length, _TINY)[:, None]
+    return unit
 
 
 def _wide(x: NDArray[np.float64], centred: tuple[bool, ...], normalized: bool) -> list[Spectrum]:
-    """n <= d: (1/n) X X^T has the same eigenvalues as (1/n) X^T X, but for zeros."""
+    """N <= d: (1/n) X X^T has the same eigenvalues as (1/n) X^T X, but for zeros."""
     n, d = x.shape
     mean = x.mean(axis=0)
     about = x - mean
@@ -248,8 +251,8 @@ def _float64(x: Array | Tensor, d: int, first_row: int = 0) -> NDArray[np.float6
         if len(bad):
             named = ", ".join(str(i) for i in bad[:5]) + (", ..." if len(bad) > 5 else "")
             raise DataError(
-                f"features must be finite. Got NaN or infinity in {len(bad)} row{'s' * (len(bad) > 1)}: {named} (counted from 0). "
-                "Remove these rows, or look at what made them."
+                f"features must be finite. Got NaN or infinity in {len(bad)} row{'s' * (len(bad) > 1)}: {named} "
+                "(counted from 0). Remove these rows, or look at what made them."
             )
     return rows
 

@@ -1,8 +1,9 @@
 """From measures to a sentence: has it collapsed, how, in which space, and which numbers say so.
 
-Scale is read before rank. The effective rank of a completely collapsed embedding is that of its noise (VICReg without its variance
-term: 73 of 128 at a standard deviation of 0.004), so spread, mean cosine and standard deviation decide "complete" first. Spread is
-sqrt(d) * normalised std: 1 where directions are spread evenly, 0 where all are one; no scale or width enters it.
+Scale is read before rank. The effective rank of a completely collapsed embedding is that of its noise (VICReg without its
+variance term: 73 of 128 at a standard deviation of 0.004), so spread, mean cosine and standard deviation decide "complete"
+first. Spread is sqrt(d) * normalised std: 1 where directions are spread evenly, 0 where all are one; no scale or width
+enters it.
 """
 
 import math
@@ -36,11 +37,11 @@ class Thresholds:
 THRESHOLDS: dict[str, Thresholds] = {
     # A ReLU makes representations non-negative: their mean cosine is 0.6 to 0.95 at random initialisation and in good encoders.
     "representation": Thresholds(complete_spread=0.03, alarm_spread=0.02, shift_cosine=0.98),
-    # Measured on small networks: 0.10 and below in embeddings that collapsed, 0.07 at the lowest for some twenty steps of MoCo's start,
-    # 0.45 and more in healthy ones after 200 steps.
+    # Measured on small networks: 0.02 to 0.12 in collapsed embeddings, 0.35 to 0.98 in healthy ones after 100 steps; MoCo's
+    # starts at 0.5, falls to 0.07 for some twenty steps, and recovers.
     "embedding": Thresholds(complete_spread=0.15, alarm_spread=0.05, shift_cosine=0.8),
 }
-COMPLETE_STD_RATIO = 0.05
+COMPLETE_STD_RATIO = 0.08
 """complete below this std / healthy std, for methods that fix the scale (VICReg's gamma); a healthy start is at 0.3"""
 
 LEVERS: dict[tuple[str, Kind], str] = {
@@ -89,8 +90,8 @@ def diagnose(
 ) -> Diagnosis:
     """The verdict from the measures (``measure_all``) of the representation and, where there is one, the embedding.
 
-    ``healthy_std``: the standard deviation that the method drives each dimension of its embedding to (VICReg: ``target_std``); None
-    where its scale is arbitrary (methods that use cosines). ``method`` picks the advice.
+    ``healthy_std``: the standard deviation that the method drives each dimension of its embedding to (VICReg:
+    ``target_std``); None where its scale is arbitrary (methods that use cosines). ``method`` picks the advice.
 
     Raises ``DataError`` where a measure is missing or not finite, ``SettingError`` for an unknown space.
 
@@ -126,14 +127,16 @@ def cheap_complete(
 ) -> dict[str, Any] | None:
     """{"sentence", "evidence"} where ``cheap_measures`` show a complete collapse of ``space``; None where they don't.
 
-    For the live alarm, so stricter than ``diagnose``: heads without batch norm start with a spread near 0.1 and widen. A method that
-    fixes the scale of its embedding passes it as ``healthy_std``: its collapse shows in the std some 100 steps before it shows
-    in the directions (VICReg without variance term: std 0.03 after 30 steps, mean cosine then 0.88).
+    For the live alarm, so stricter than ``diagnose``: heads without batch norm start with a spread near 0.1 and widen. A
+    method that fixes the scale of its embedding passes it as ``healthy_std``: its collapse shows in the std some 100 steps
+    before it shows in the directions (VICReg without variance term: std 0.03 after 30 steps, mean cosine then 0.88).
 
-    >>> cheap_complete({"n": 64, "d": 16, "std": 0.01, "normalized_std": 0.2, "mean_cosine": 0.4}) is None
+    >>> row = {"n": 64, "d": 16, "std": 0.01, "normalized_std": 0.2, "mean_cosine": 0.4}
+    >>> cheap_complete(row) is None
     True
-    >>> cheap_complete({"n": 64, "d": 16, "std": 0.01, "normalized_std": 0.2, "mean_cosine": 0.4}, healthy_std=1.0)["sentence"]
-    'The embedding has collapsed completely: std 0.01 (healthy 1), mean cosine 0.4000 between different records, sqrt(d) x normalised std 0.8 (healthy about 1).'
+    >>> print(cheap_complete(row, healthy_std=1.0)["sentence"])
+    The embedding has collapsed completely: std 0.01 (healthy 1), mean cosine 0.4000 between different records,
+    sqrt(d) x normalised std 0.8 (healthy about 1).
     """
     if space not in THRESHOLDS:
         return None
@@ -180,7 +183,9 @@ def _kind(space: str, numbers: Mapping[str, float | int]) -> Kind:
 def _scale(space: str, e: Mapping[str, float | int]) -> str:
     std = f"std {e['std']:.2g} (healthy {e['healthy_std']:g}), " if "healthy_std" in e else ""
     usual = " (healthy about 1)" if space == "embedding" else ""
-    return f"{std}mean cosine {e['mean_cosine']:.4f} between different records, sqrt(d) x normalised std {e['spread']:.2g}{usual}"
+    return (
+        f"{std}mean cosine {e['mean_cosine']:.4f} between different records, sqrt(d) x normalised std {e['spread']:.2g}{usual}"
+    )
 
 
 def _rank(e: Mapping[str, float | int]) -> str:
@@ -196,13 +201,16 @@ def _sentence(space: str, kind: Kind, e: Mapping[str, float | int]) -> str:
             tail = f"; its effective rank, {e['effective_rank']:.1f} of at most {e['bound']}, is that of what little is left"
         return f"The {space} has collapsed completely: {_scale(space, e)}{tail}."
     if kind == "dimensional":
-        return f"The {space} has collapsed in dimension: {_rank(e)}; its scale is fine (mean cosine {e['mean_cosine']:.2f})."
+        cosine = f"mean cosine {e['mean_cosine']:.2f} between different records"
+        return f"The {space} has collapsed in dimension: {_rank(e)}; rows still differ ({cosine})."
     if kind == "mean_shift":
         return (
             f"The {space} has a mean shift: its rows share one direction (mean cosine {e['mean_cosine']:.2f} between different "
             f"records), around which they differ enough ({_rank(e)}); subtract the mean before comparing by cosine."
         )
-    return f"The {space} is healthy: {_rank(e)}, mean cosine {e['mean_cosine']:.2f}, sqrt(d) x normalised std {e['spread']:.2g}."
+    return (
+        f"The {space} is healthy: {_rank(e)}, mean cosine {e['mean_cosine']:.2f}, sqrt(d) x normalised std {e['spread']:.2g}."
+    )
 
 
 def _warnings(space: str, kind: Kind, e: Mapping[str, float | int]) -> list[str]:
@@ -214,6 +222,7 @@ def _warnings(space: str, kind: Kind, e: Mapping[str, float | int]) -> list[str]
         )
     if space == "embedding" and kind != "complete" and "healthy_std" not in e and e["std"] < 0.01:
         found.append(
-            f"The embedding's std is {e['std']:.2g}. That is collapse where the method fixes the scale (VICReg: 1), and nothing where it uses cosines."
+            f"The embedding's std is {e['std']:.2g}: collapse where the method fixes the scale (VICReg: 1), nothing where it "
+            "uses cosines."
         )
     return found

@@ -5,8 +5,8 @@ definition (``SPECTRAL``), and the form from the paper is the one with the plain
 eigenvalues 1/i of width 2,048 (n large): RankMe 1,590 from singular values, 282 from eigenvalues; participation ratio 41;
 NESum 8.2; CEV AUC 0.66 from singular values (0.88 had they been squared).
 
-Each value is bounded: no rank exceeds min(n - 1, d) of centred rows, min(n, d) of others, and below n = 2d a rank mostly tells
-n. So n and d always go with it.
+Each value is bounded: no rank exceeds min(n - 1, d) of centred rows, min(n, d) of others, and below n = 2d a rank mostly
+tells n. So n and d always go with it.
 """
 
 from collections.abc import Callable
@@ -34,10 +34,10 @@ def _exp_entropy(p: NDArray[np.float64]) -> float:
 def effective_rank(spectrum: Spectrum) -> float:
     """How many directions the features fill, weighed by their singular values.
 
-    erank = exp(-sum_k p_k log p_k), p_k = sigma_k / sum_j sigma_j, 0 log 0 = 0 (Roy and Vetterli, EUSIPCO 2007, eq. 3 and 4).
-    Here of centred features, not normalised; no epsilon. Range 1..min(n - 1, d); all directions equal gives the bound
-    (finite n lowers it: 0.9 of d at n = 2d), one direction 1, all rows equal 0 (no direction). Invariant to rotation, shift and scale of all features
-    and to the order of rows. Mind: noise has full rank, so read the scale first.
+    erank = exp(-sum_k p_k log p_k), p_k = sigma_k / sum_j sigma_j, 0 log 0 = 0 (Roy and Vetterli, EUSIPCO 2007, eq. 3 and
+    4). Here of centred features, not normalised; no epsilon. Range 1..min(n - 1, d); all directions equal gives the bound
+    (finite n lowers it: 0.9 of d at n = 2d), one direction 1, all rows equal 0 (no direction). Invariant to rotation, shift
+    and scale of all features and to the order of rows. Mind: noise has full rank, so read the scale first.
 
     >>> effective_rank(spectrum_of(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])))
     2.0
@@ -51,16 +51,17 @@ def rankme(spectrum: Spectrum, *, epsilon: float = 1e-7) -> float:
     """RankMe: the exponential of the entropy of the singular values of the features as they are.
 
     RankMe(Z) = exp(-sum_k p_k log p_k), p_k = sigma_k / ||sigma||_1 + epsilon, k = 1..min(n, d) (Garrido et al., ICML 2023,
-    eq. 1 and 2): uncentred, not normalised, epsilon 1e-7 added and not renormalised. Range 1..min(n, d), and by its epsilon slightly
-    above (2,051 for isotropic features of d = 2,048; rank one gives 1.003 there); all rows zero gives 0. A common direction lowers it although the covariance
-    is fine: that is a mean shift, which ``effective_rank`` doesn't see. Epsilon 1e-5 (others) gives 1.27 for rank one at d = 2,048. Invariant to
-    rotation, scale and order, not to shift.
+    eq. 1 and 2): uncentred, not normalised, epsilon 1e-7 added and not renormalised. Range 1..min(n, d), and by its epsilon
+    slightly above (2,051 for isotropic features of d = 2,048; rank one gives 1.003 there); all rows zero gives 0. A common
+    direction lowers it although the covariance is fine: that is a mean shift, which ``effective_rank`` doesn't see. Epsilon
+    1e-5 (others) gives 1.27 for rank one at d = 2,048. Invariant to rotation, scale and order, not to shift.
 
     Raises ``SettingError`` for a centred or normalised spectrum.
     """
     if spectrum.centred or spectrum.normalized:
         raise SettingError(
-            "RankMe must be computed from features as they are. Got a centred or normalised spectrum. Use spectrum_of(x, centred=False)."
+            "RankMe must be computed from features as they are. Got a centred or normalised spectrum; "
+            "use spectrum_of(x, centred=False)."
         )
     sigma = spectrum.singular_values
     total = float(sigma.sum())
@@ -70,8 +71,8 @@ def rankme(spectrum: Spectrum, *, epsilon: float = 1e-7) -> float:
 def rankme_eigenvalues(spectrum: Spectrum) -> float:
     """The variant of RankMe that other libraries publish under its name: from eigenvalues, centred.
 
-    exp(-sum_k p_k log p_k), p_k = lambda_k / sum_j lambda_j: the entropy of explained-variance ratios (reptrix). Never above
-    ``effective_rank``: 282 against 1,590 on lambda_i = 1/i, d = 2,048. Range and collapse values as there.
+    exp(-sum_k p_k log p_k), p_k = lambda_k / sum_j lambda_j: the entropy of explained-variance ratios (reptrix). Never
+    above ``effective_rank``: 282 against 1,590 on lambda_i = 1/i, d = 2,048. Range and collapse values as there.
 
     >>> rankme_eigenvalues(spectrum_of(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])))
     2.0
@@ -83,8 +84,8 @@ def rankme_eigenvalues(spectrum: Spectrum) -> float:
 def participation_ratio(spectrum: Spectrum) -> float:
     """(sum_k lambda_k)^2 / sum_k lambda_k^2: directions that share the variance.
 
-    Centred, not normalised. Range 1..min(n - 1, d); isotropic d, one direction 1, all rows equal 0. Dominated by the largest
-    eigenvalues. Invariant to rotation, shift, scale and order.
+    Centred, not normalised. Range 1..min(n - 1, d); isotropic d, one direction 1, all rows equal 0. Dominated by the
+    largest eigenvalues. Invariant to rotation, shift, scale and order.
 
     >>> participation_ratio(spectrum_of(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])))
     2.0
@@ -108,8 +109,8 @@ def nesum(spectrum: Spectrum) -> float:
 def stable_rank(spectrum: Spectrum) -> float:
     """||Z||_F^2 / ||Z||_2^2 = sum_k sigma_k^2 / sigma_1^2.
 
-    Here of centred features, where it equals NESum; Tsitsulin et al. (2023, arXiv 2305.16562) take the features as they are:
-    ``stable_rank(spectrum_of(x, centred=False))``, which a common direction pulls to 1. Range 1..min(n - 1, d).
+    Here of centred features, where it equals NESum; Tsitsulin et al. (2023, arXiv 2305.16562) take the features as they
+    are: ``stable_rank(spectrum_of(x, centred=False))``, which a common direction pulls to 1. Range 1..min(n - 1, d).
     """
     return nesum(spectrum)
 
@@ -117,8 +118,9 @@ def stable_rank(spectrum: Spectrum) -> float:
 def numerical_rank(spectrum: Spectrum, *, tolerance: float = 1e-4) -> int:
     """Directions that are used at all: #{k : sigma_k > tolerance * sigma_1}.
 
-    Centred, not normalised. Range 1..min(n - 1, d); all rows equal 0. The classic tolerance, max(n, d) times the machine's epsilon, is
-    below what a squared matrix or float32 features can show, so it is 1e-4 here: planted rank r gives r, healthy networks give nearly all.
+    Centred, not normalised. Range 1..min(n - 1, d); all rows equal 0. The classic tolerance, max(n, d) times the machine's
+    epsilon, is below what a squared matrix or float32 features can show, so it is 1e-4 here: planted rank r gives r,
+    healthy networks give nearly all.
 
     >>> numerical_rank(spectrum_of(np.array([[1.0, 1, 0], [-1, -1, 0], [2, 2, 0]])))
     1
@@ -130,8 +132,8 @@ def numerical_rank(spectrum: Spectrum, *, tolerance: float = 1e-4) -> int:
 def cumulative_explained_variance(spectrum: Spectrum) -> NDArray[np.float64]:
     """CEV(k) = sum_{j<=k} sigma_j / sum_j sigma_j, [min(n, d)], of the singular values, which are not squared.
 
-    Li, Efros and Pathak (ECCV 2022, arXiv 2209.15007) draw it for centred features. A straight line is healthy; a curve that is 1 from
-    the start is collapsed; all rows equal gives 1 everywhere.
+    Li, Efros and Pathak (ECCV 2022, arXiv 2209.15007) draw it for centred features. A straight line is healthy; a curve
+    that is 1 from the start is collapsed; all rows equal gives 1 everywhere.
 
     >>> cumulative_explained_variance(spectrum_of(np.array([[3.0, 0], [-3, 0], [0, 1], [0, -1]]))).tolist()
     [0.75, 1.0]
@@ -144,8 +146,8 @@ def cumulative_explained_variance(spectrum: Spectrum) -> NDArray[np.float64]:
 def cev_auc(spectrum: Spectrum) -> float:
     """Area under the cumulative explained variance: (1/r) sum_k CEV(k), r = min(n, d).
 
-    Li, Efros and Pathak (ECCV 2022). Range (r + 1) / (2r), flat and healthy (about 0.5), to 1, collapsed. ``cev_auc`` is of centred features;
-    ``cev_auc_normalized`` divides each row by its length first, and is the area that the figure prints.
+    Li, Efros and Pathak (ECCV 2022). Range (r + 1) / (2r), flat and healthy (about 0.5), to 1, collapsed. ``cev_auc`` is of
+    centred features; ``cev_auc_normalized`` divides each row by its length first, and is the area that the figure prints.
 
     >>> cev_auc(spectrum_of(np.array([[3.0, 0], [-3, 0], [0, 1], [0, -1]])))
     0.875
@@ -154,11 +156,11 @@ def cev_auc(spectrum: Spectrum) -> float:
 
 
 def log_singular_values(spectrum: Spectrum) -> NDArray[np.float64]:
-    """log of the singular values of the covariance of L2-normalised features, [d]: the logs of its eigenvalues.
+    """Log of the singular values of the covariance of L2-normalised features, [d]: the logs of its eigenvalues.
 
     Jing, Vincent, LeCun and Tian (ICLR 2022, arXiv 2110.09348), with the covariance over n - 1. Flat is healthy, a cliff is
-    dimensional collapse; eigenvalues below the noise of the computation are -inf (a decomposition without the floor shows its rounding there, below -35).
-    Isotropic features give -log d.
+    dimensional collapse; eigenvalues below the noise of the computation are -inf (a decomposition without the floor shows
+    its rounding there, below -35). Isotropic features give -log d.
 
     Raises ``SettingError`` where the spectrum is not centred and normalised.
 
@@ -177,9 +179,10 @@ def log_singular_values(spectrum: Spectrum) -> NDArray[np.float64]:
 def mean_std(spectrum: Spectrum) -> float:
     """(1/d) sum_k std(z_k), the standard deviations over n (not n - 1).
 
-    Of features as they are (``std``): arbitrary for methods that use cosines, about 1 for a healthy VICReg embedding, whose collapse is 0 (measured: 0.004).
-    Of unit rows (``normalized_std``; Chen and He, CVPR 2021, section 4.1): range 0 (all directions equal) to 1/sqrt(d) (spread evenly, healthy),
-    so that sqrt(d) * normalized_std is comparable across widths; equals at most sqrt(1 - mean_norm^2) / sqrt(d).
+    Of features as they are (``std``): arbitrary for methods that use cosines, about 1 for a healthy VICReg embedding, whose
+    collapse is 0 (measured: 0.004). Of unit rows (``normalized_std``; Chen and He, CVPR 2021, section 4.1): range 0 (all
+    directions equal) to 1/sqrt(d) (spread evenly, healthy), so that sqrt(d) * normalized_std is comparable across widths;
+    equals at most sqrt(1 - mean_norm^2) / sqrt(d).
 
     >>> round(mean_std(spectrum_of(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), normalized=True)) * 2**0.5, 6)
     1.0
@@ -190,8 +193,9 @@ def mean_std(spectrum: Spectrum) -> float:
 def mean_cosine(spectrum: Spectrum) -> float:
     """Mean cosine of two different rows, exactly: (||sum_i u_i||^2 - sum_i ||u_i||^2) / (n (n - 1)), u_i = z_i / ||z_i||.
 
-    Of normalised rows, not centred. Range -1/(n - 1) to 1. Healthy embeddings are near 0, non-negative ones (after a ReLU) at 0.3 to 0.95 without being collapsed;
-    complete collapse is 1. Invariant to rotation and order, and to the scale of each row.
+    Of normalised rows, not centred. Range -1/(n - 1) to 1. Healthy embeddings are near 0, non-negative ones (after a ReLU)
+    at 0.3 to 0.95 without being collapsed; complete collapse is 1. Invariant to rotation and order, and to the scale of
+    each row.
 
     >>> mean_cosine(spectrum_of(np.array([[2.0, 0], [0, 1.0]]), normalized=True))
     0.0
@@ -205,8 +209,8 @@ def mean_cosine(spectrum: Spectrum) -> float:
 def mean_norm(spectrum: Spectrum) -> float:
     """||(1/n) sum_i u_i||, u_i = z_i / ||z_i||: the length of the mean direction.
 
-    Range 0 to 1; its square is the share of the rows' energy that lies along their mean. Healthy near 0 (1/sqrt(n) by chance),
-    mean shift and complete collapse near 1.
+    Range 0 to 1; its square is the share of the rows' energy that lies along their mean. Healthy near 0 (1/sqrt(n) by
+    chance), mean shift and complete collapse near 1.
 
     >>> mean_norm(spectrum_of(np.array([[2.0, 0], [5.0, 0]]), normalized=True))
     1.0
@@ -266,7 +270,9 @@ class Analysis:
         return {"n": self.n, "d": self.d, **self.values, **extra}
 
     def document(self) -> dict[str, dict[str, float | int | bool]]:
-        """{name: {"value", "n", "d", "bound", "centred", "normalized"}}: each value with what a reader must know about it."""
+        """{name: {"value", "n", "d", "bound", "centred", "normalized"}}: each value with what a reader must know about
+        it.
+        """
         return {
             name: {
                 "value": value,
@@ -281,7 +287,8 @@ class Analysis:
 
 
 def analyse(x: Array | Tensor | str | Path, *, on_rows: Callable[[int], None] | None = None) -> Analysis:
-    """Every measure of features [n, d] (array, tensor, file or table folder), with one eigendecomposition a needed form: three.
+    """Every measure of features [n, d] (array, tensor, file or table folder), with one eigendecomposition a needed form:
+    three.
 
     The rows are read twice (as they are, and normalised); ``on_rows`` is told how many rows each block had.
     """
@@ -295,8 +302,8 @@ def analyse(x: Array | Tensor | str | Path, *, on_rows: Callable[[int], None] | 
 
 
 def measure_all(x: Array | Tensor | str | Path, *, eigenvalues: int = 0) -> dict[str, Any]:
-    """{"n", "d", and every measure of ``MEASURES``} of features [n, d]; with ``eigenvalues`` also the first so many eigenvalues
-    of the covariance of the L2-normalised rows, descending.
+    """{"n", "d", and every measure of ``MEASURES``} of features [n, d]; with ``eigenvalues`` also the first so many
+    eigenvalues of the covariance of the L2-normalised rows, descending.
 
     >>> row = measure_all(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]))
     >>> row["n"], row["d"], round(row["effective_rank"], 6), round(row["cev_auc"], 6)
@@ -306,7 +313,8 @@ def measure_all(x: Array | Tensor | str | Path, *, eigenvalues: int = 0) -> dict
 
 
 def measure(x: Spectrum | Array | Tensor | str | Path, name: str) -> float:
-    """One measure by its name, of features or of a fitting spectrum; ``SettingError`` names the nearest where there is none.
+    """One measure by its name, of features or of a fitting spectrum; ``SettingError`` names the nearest where there is
+    none.
 
     >>> measure(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]), "participation_ratio")
     2.0
@@ -322,8 +330,9 @@ def measure(x: Spectrum | Array | Tensor | str | Path, name: str) -> float:
 def cheap_measures(x: Array | Tensor) -> dict[str, float | int]:
     """{"n", "d", "std", "normalized_std", "mean_cosine", "mean_norm"} of [n, d] without an eigendecomposition.
 
-    On the tensor's device, in float64, with one transfer at the end; 512 x 256 takes under a millisecond on a CPU. The values
-    are those of ``measure_all`` (equal rows give a normalised std of up to 1e-8 where that gives 0). Raises ``DataError`` where they are not finite or there is one row only.
+    On the tensor's device, in float64, with one transfer at the end; 512 x 256 takes under a millisecond on a CPU. The
+    values are those of ``measure_all`` (equal rows give a normalised std of up to 1e-8 where that gives 0). Raises
+    ``DataError`` where they are not finite or there is one row only.
 
     >>> cheap_measures(torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]]))["mean_norm"]
     0.0

@@ -21,65 +21,82 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B5A800")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (7, 1, 1, 1, 1, 1)), (0, (3, 3)), (0, (1, 2.5)))
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777")
+"""without its yellow, which a white page swallows, and with a grey for its black, which a dark page does"""
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 1, 1, 1, 1, 1)), (0, (3, 3)))
 SUFFIXES = (".pdf", ".svg", ".png")
 LOG_LIMITS = (-25.0, 0.0)
 _BELOW = -60.0
 """where a singular value of zero is drawn: well below the axis, so that the cliff shows"""
 _GREY = "#808080"
 
-Table = tuple[str, "Array | Spectrum", "Array | Spectrum | None"]
-"""(label, representation, embedding or None): features [n, d], or their centred spectrum of L2-normalised rows"""
+Table = tuple[str, "Array | Spectrum | None", "Array | Spectrum | None"]
+"""(label, representation, embedding): features [n, d], or their centred spectrum of L2-normalised rows; None where
+absent"""
+Curve = tuple[int, str, Spectrum]
 
 
 def figure_2x2(tables: Sequence[Table], out: str | Path) -> str:
     """Draw the 2x2 figure into ``out`` (.pdf, .svg or .png by its suffix) and return it as SVG too.
 
-    Rows: representation and embedding. Left: log of the singular values of the covariance of the L2-normalised features against
-    rank index from 0, y from -25 to 0 (Jing et al., ICLR 2022). Right: cumulative explained variance by the singular
-    values of the centred, L2-normalised features (Li et al., ECCV 2022), its area in the legend. A table without an embedding is absent in
-    the second row; without any, there is one row. Raises ``SettingError`` for another suffix or no table.
+    Rows: representation and embedding. Left: log of the singular values of the covariance of the L2-normalised features
+    against rank index from 0, y from -25 to 0 (Jing et al., ICLR 2022). Right: cumulative explained variance by the
+    singular values of the centred, L2-normalised features (Li et al., ECCV 2022), its area in the legend. A table without
+    an embedding is absent in the second row; without any, there is one row.
+
+    Raises ``SettingError`` for another suffix or no table.
     """
     path = Path(out)
-    if path.suffix.lower() not in SUFFIXES:
-        raise SettingError(f"a figure must be a {', '.join(SUFFIXES)} file. Got '{path.name}'. Give --out one of these suffixes.")
-    figure = _draw_2x2(tables)
+    check_suffix(path)
+    rows = _rows(tables)
+    figure = _draw_2x2(rows, ink="#000000")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=300)
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=300, facecolor="white")
     os.replace(temporary, path)
-    return _svg(figure)
+    return _svg(_draw_2x2(rows, ink=_GREY))
+
+
+def check_suffix(path: Path) -> None:
+    """``SettingError`` where a figure cannot be written under this name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError(f"a figure must be a {', '.join(SUFFIXES)} file. Got '{path.name}'. Give it one of these suffixes.")
 
 
 def figure_2x2_svg(tables: Sequence[Table]) -> str:
-    """The figure of ``figure_2x2`` as an SVG element (no XML header), for a page."""
-    return _svg(_draw_2x2(tables))
+    """The figure of ``figure_2x2`` as an SVG element (no XML header), transparent with mid-grey axes, for a light or dark
+    page.
+    """
+    return _svg(_draw_2x2(_rows(tables), ink=_GREY))
 
 
-def _draw_2x2(tables: Sequence[Table]) -> "Figure":
+def _rows(tables: Sequence[Table]) -> list[tuple[str, list[Curve]]]:
     if not tables:
         raise SettingError("the figure needs at least one table of features. Got none.")
-    rows = [("Representation", [(i, label, _unit_spectrum(h)) for i, (label, h, _) in enumerate(tables)])]
-    embedded = [(i, label, _unit_spectrum(z)) for i, (label, _, z) in enumerate(tables) if z is not None]
-    if embedded:
-        rows.append(("Embedding", embedded))
-    figure = _figure(6.9, 2.35 * len(rows))
-    axes = figure.subplots(len(rows), 2, squeeze=False)
-    for (title, curves), (left, right) in zip(rows, axes, strict=True):
+    rows = []
+    for column, title in ((0, "Representation"), (1, "Embedding")):
+        given = [(i, label, (h, z)[column]) for i, (label, h, z) in enumerate(tables)]
+        curves = [(i, label, _unit_spectrum(x)) for i, label, x in given if x is not None]
+        if curves:
+            rows.append((title, curves))
+    return rows
+
+
+def _draw_2x2(rows: Sequence[tuple[str, list[Curve]]], ink: str) -> "Figure":
+    figure = _figure(6.9, 2.4 * len(rows))
+    panels = figure.subplots(len(rows), 2, squeeze=False)
+    for (title, curves), (left, right) in zip(rows, panels, strict=True):
         for i, label, spectrum in curves:
-            style = _style(i)
             logs = np.maximum(log_singular_values(spectrum), _BELOW)
-            left.plot(np.arange(len(logs)), logs, label=label, **style)
+            left.plot(np.arange(len(logs)), logs, label=label, **_style(i))
             curve = cumulative_explained_variance(spectrum)
-            right.plot(np.arange(len(curve)), curve, label=f"{label} (AUC={cev_auc(spectrum):.2f})", **style)
-        for each, name in ((left, "Log of singular values"), (right, "Cumulative explained variance")):
-            each.set(title=title, xlabel="Singular value rank index", ylabel=name)
-            each.set_xlim(left=0)
+            right.plot(np.arange(len(curve)), curve, label=f"{label} (AUC={cev_auc(spectrum):.2f})", **_style(i))
+        _finish(left, ink, title=title, xlabel="Singular value rank index", ylabel="Log of singular values")
+        _finish(right, ink, title=title, xlabel="Singular value rank index", ylabel="Cumulative explained variance")
         left.set_ylim(*LOG_LIMITS)
         right.set_ylim(0.0, 1.02)
-        left.legend(loc="lower left")
-        right.legend(loc="lower right")
+        _legend(left, ink, loc="best")
+        _legend(right, ink, loc="lower right")
     return figure
 
 
@@ -88,7 +105,8 @@ def _unit_spectrum(x: "Array | Spectrum") -> Spectrum:
 
 
 def ranks_over_time(spectrum_rows: Sequence[Mapping[str, Any]]) -> str:
-    """SVG of the effective rank of both spaces over the steps, each with its bound min(n - 1, d), from lines of spectrum.jsonl.
+    """SVG of the effective rank of both spaces over the steps, each with its bound min(n - 1, d), from lines of
+    spectrum.jsonl.
 
     Raises ``SettingError`` where no line holds a spectrum (kind "full").
     """
@@ -99,17 +117,16 @@ def ranks_over_time(spectrum_rows: Sequence[Mapping[str, Any]]) -> str:
     axes = figure.subplots()
     for i, space in enumerate(("representation", "embedding")):
         points = [(row["step"], row["spaces"][space]) for row in full if row["spaces"].get(space)]
-        if not points:
-            continue
-        steps = [step for step, _ in points]
-        marker = {"marker": "o", "markersize": 3.0} if len(points) < 30 else {}
-        axes.plot(steps, [m["effective_rank"] for _, m in points], label=space, **_style(i), **marker)
-        bounds = [min(m["n"] - 1, m["d"]) for _, m in points]
-        axes.plot(steps, bounds, color=_style(i)["color"], linewidth=0.7, linestyle=":", label=f"its bound ({bounds[-1]})")
-    axes.set(xlabel="Step", ylabel="Effective rank")
-    axes.set_yscale("log")
-    _plain_ticks(axes)
-    axes.legend(loc="best", ncols=2)
+        if points:
+            steps = [step for step, _ in points]
+            dots: dict[str, Any] = {"marker": "o", "markersize": 3.0} if len(points) < 30 else {}
+            axes.plot(steps, [m["effective_rank"] for _, m in points], label=space, **_style(i), **dots)
+            bounds = [min(m["n"] - 1, m["d"]) for _, m in points]
+            # Half-transparent and thin: a bound is context, and the two often coincide.
+            axes.plot(steps, bounds, label=f"at most {bounds[-1]}", **(_style(i) | {"linewidth": 3.0 - 2 * i, "alpha": 0.45}))
+    _finish(axes, _GREY, xlabel="Step", ylabel="Effective rank")
+    axes.set_ylim(bottom=0)
+    _legend(axes, _GREY, loc="best", ncols=2)
     return _svg(figure)
 
 
@@ -129,22 +146,44 @@ def loss_terms(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
     for i, (axes, term) in enumerate(zip(panels, terms, strict=False)):
         steps, values = zip(*((row["step"], row["losses"][term]) for row in rows if term in row["losses"]), strict=True)
         axes.plot(steps, values, **(_style(i) | {"linestyle": "-"}))
-        axes.set(title=term, xlabel="Step")
+        _finish(axes, _GREY, title=term, xlabel="Step", ylabel="")
     for axes in panels[len(terms) :]:
         axes.set_visible(False)
     return _svg(figure)
 
 
 def _figure(width_inches: float, height_inches: float) -> "Figure":
-    """A figure of its own on Agg: no pyplot, so nothing global changes; transparent, with mid-grey axes for light and dark pages."""
+    """A transparent figure of its own on Agg: no pyplot, no rcParams, so nothing global changes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained", facecolor="none")
     FigureCanvasAgg(figure)
     return figure
 
 
 def _style(i: int) -> dict[str, Any]:
-    """A colour and a dash for the i-th curve; seven dashes and eight colours repeat together only after 56."""
+    """Colour and dash of the i-th curve: 42 pairs before one repeats."""
     return {"color": OKABE_ITO[i % len(OKABE_ITO)], "linestyle": DASHES[i % len(DASHES)], "linewidth": 1.4}
+
+
+def _finish(axes: "Axes", ink: str, *, xlabel: str, ylabel: str, title: str = "") -> None:
+    axes.set_facecolor("none")
+    axes.set_title(title, fontsize=9, color=ink)
+    axes.set_xlabel(xlabel, fontsize=8, color=ink)
+    axes.set_ylabel(ylabel, fontsize=8, color=ink)
+    axes.tick_params(labelsize=7, color=ink, labelcolor=ink, width=0.6, length=2.5)
+    axes.margins(x=0.02)
+    for side, spine in axes.spines.items():
+        spine.set(color=ink, linewidth=0.6, visible=side in ("left", "bottom"))
+
+
+def _legend(axes: "Axes", ink: str, **where: Any) -> None:
+    axes.legend(fontsize=7, frameon=False, labelcolor=ink, handlelength=2.6, **where)
+
+
+def _svg(figure: "Figure") -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    whole = text.getvalue()
+    return whole[whole.index("<svg") :]

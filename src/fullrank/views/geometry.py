@@ -144,19 +144,21 @@ def resample_columns(
 
 
 def resample_bytes(
-    frames: UInt8[Tensor, "time height width channels"], place: Placement, row: int, size_pixels: int
+    frames: UInt8[Tensor, "time height width channels"], box: tuple[int, int, int, int], flip: bool, size_pixels: int
 ) -> UInt8[Tensor, "time size size channels"]:
-    """One clip's crop by torch's 8-bit resize, flipped where the row says so."""
-    top, left = place.top[row], place.left[row]
-    box = frames[:, top : top + place.height[row], left : left + place.width[row]]
-    box = box.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    pixels = F.interpolate(box, (size_pixels, size_pixels), mode="bilinear", antialias=True)
-    return (pixels.flip(3) if place.flip[row] else pixels).permute(0, 2, 3, 1)
+    """The box (top, left, height, width) of one clip by torch's 8-bit resize, flipped afterwards where asked."""
+    top, left, height, width = box
+    cut = frames[:, top : top + height, left : left + width].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    pixels = F.interpolate(cut, (size_pixels, size_pixels), mode="bilinear", antialias=True)
+    return (pixels.flip(3) if flip else pixels).permute(0, 2, 3, 1)
 
 
 def rotate_(pixels: Float[Tensor, "rows channels time size size"], turns: Int[np.ndarray, " rows"]) -> None:
     """Turn the square views by quarter turns, in place."""
+    if not turns.any():
+        return
     for quarter in (1, 2, 3):
-        rows = torch.from_numpy(np.flatnonzero(turns == quarter)).to(pixels.device)
+        rows = np.flatnonzero(turns == quarter)
         if len(rows):
-            pixels[rows] = torch.rot90(pixels[rows], quarter, (3, 4))
+            index = torch.from_numpy(rows).to(pixels.device)
+            pixels[index] = torch.rot90(pixels[index], quarter, (3, 4))

@@ -15,6 +15,7 @@ counterpart; hue is this turn, which keeps g, instead of a shift of HSV's hue, w
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -128,122 +129,143 @@ def draw_look(u: Float[np.ndarray, "rows draws"], aug: Augmentation, view: Int[n
     )
 
 
-def color(
-    pixels: Float[Tensor, "rows positions 3"], mean_rgb: Float[Tensor, "rows 3"] | None, look: Look, scale: Scale
-) -> Float[Tensor, "rows 3 positions"]:
-    """Colours and normalisation in one product, from pixels in 0..255 with channels last to channels first.
+def color_map(look: Look, scale: Scale, device: torch.device) -> Float[Tensor, "rows 7 3"]:
+    """Colours and normalisation of each row for pixels in 0..255, moved to the device at once.
 
-    ``mean_rgb`` in 0..255, or None where no contrast was drawn. Not clipped yet.
+    Rows 0 to 2: the matrix; row 3: the offset; rows 4 to 6: what the clip's mean (red, green, blue) adds to the offset.
     """
     std = np.asarray(scale.std)
     matrix = look.matrix / (255.0 * std[:, None])
-    rest = np.stack([look.pull[:, None] * np.ones(3) / std, np.broadcast_to(scale.normalize(0.0), (len(look.pull), 3))], 1)
-    packed = np.concatenate([matrix, rest], 1).astype(np.float32)
-    moved = torch.from_numpy(packed).to(pixels.device, non_blocking=True)
-    offset = moved[:, 4]
+    offset = np.broadcast_to(scale.normalize(0.0), (len(matrix), 1, 3))
+    pull = look.pull[:, None, None] * (GREY[:, None] / (255.0 * std))
+    return torch.from_numpy(np.concatenate([matrix, offset, pull], 1).astype(np.float32)).to(device, non_blocking=True)
+
+
+def color(
+    pixels: Float[Tensor, "rows positions 3"],
+    mean_rgb: Float[Tensor, "rows 3"] | None,
+    colors: Float[Tensor, "rows 7 3"],
+    out: Float[Tensor, "rows 3 positions"] | None = None,
+) -> Float[Tensor, "rows 3 positions"]:
+    """Apply a ``color_map``: one product from channels last to channels first. Not clipped yet.
+
+    ``mean_rgb`` in 0..255, or None where no contrast was drawn.
+    """
+    offset = colors[:, 3:4]
     if mean_rgb is not None:
-        grey = mean_rgb @ torch.from_numpy((GREY / 255.0).astype(np.float32)).to(pixels.device)
-        offset = torch.addcmul(offset, moved[:, 3], grey[:, None])
-    return torch.baddbmm(offset[:, :, None], moved[:, :3], pixels.mT)
+        offset = torch.baddbmm(offset, mean_rgb[:, None], colors[:, 4:])
+    if out is None:
+        return torch.baddbmm(offset.mT, colors[:, :3], pixels.mT)
+    return torch.baddbmm(offset.mT, colors[:, :3], pixels.mT, out=out)
 
 
 def finish_(pixels: Float[Tensor, "rows 3 time size size"], look: Look, aug: Augmentation, scale: Scale) -> None:
-    """Everything after the colours, in place."""
-    black, white = scale.normalize(0.0), scale.normalize(1.0)
+    """Everything after the colours, in place: each operator on the rows that drew it."""
+    black, white = scale.normalize(0.0).tolist(), scale.normalize(1.0).tolist()
     for channel in range(3):
-        pixels[:, channel].clamp_(float(black[channel]), float(white[channel]))
-
-    def on(rows: NDArray[np.int64]) -> tuple[Tensor | slice, Tensor]:
-        """The drawn rows: how to write them back, and their pixels."""
-        if len(rows) == len(pixels):
-            return slice(None), pixels
-        index = torch.from_numpy(rows).to(pixels.device, non_blocking=True)
-        return index, pixels.index_select(0, index)
-
-    if len(rows := np.flatnonzero(look.sigma > 0)):
-        index, drawn = on(rows)
-        pixels[index] = blur(drawn, look.sigma[rows])
-    if len(rows := np.flatnonzero(look.solarize)):
-        index, drawn = on(rows)
-        pixels[index] = solarize(drawn, aug.solarize_threshold, scale)
-    if len(rows := np.flatnonzero(look.sobel)):
-        index, drawn = on(rows)
-        pixels[index] = sobel(drawn, scale)
-    if len(rows := np.flatnonzero(look.cutout[:, 0] >= 0)):
-        index, drawn = on(rows)
-        pixels[index] = cutout(drawn, look.cutout[rows], aug.cutout_ratio)
-    if len(rows := np.flatnonzero(look.noise >= 0)):
-        index, drawn = on(rows)
-        pixels[index] = add_noise(drawn, look.noise[rows], aug.noise_std, scale)
+        pixels[:, channel].clamp_(black[channel], white[channel])
+    if look.sigma.any():
+        blur_(pixels, look.sigma)
+    if look.solarize.any():
+        _change(pixels, look.solarize, lambda x, rows: solarize(x, aug.solarize_threshold, scale))
+    if look.sobel.any():
+        _change(pixels, look.sobel, lambda x, rows: sobel(x, scale))
+    if (drawn := look.cutout[:, 0] >= 0).any():
+        _change(pixels, drawn, lambda x, rows: cutout(x, look.cutout[rows], aug.cutout_ratio))
+    if (drawn := look.noise >= 0).any():
+        _change(pixels, drawn, lambda x, rows: add_noise(x, look.noise[rows], aug.noise_std, scale))
 
 
-def blur(
-    pixels: Float[Tensor, "rows channels time size size"], sigma: Float[np.ndarray, " rows"]
-) -> Float[Tensor, "rows channels time size size"]:
-    """Gaussian blur with reflected borders and one standard deviation (in pixels) a row.
+def _change(pixels: Tensor, drawn: NDArray[np.bool_], operator: Callable[[Tensor, NDArray[np.int64]], Tensor]) -> None:
+    rows = np.flatnonzero(drawn)
+    index = torch.from_numpy(rows).to(pixels.device, non_blocking=True)
+    pixels.index_copy_(0, index, operator(pixels.index_select(0, index), rows))
+
+
+def blur_(pixels: Float[Tensor, "rows channels time size size"], sigma: Float[np.ndarray, " rows"]) -> None:
+    """Gaussian blur with reflected borders, in place; one standard deviation (in pixels) a row, 0 for none.
 
     Weights exp(-d^2 / (2 sigma^2)) for |d| <= ceil(3 sigma), divided by their sum.
     """
     size = pixels.shape[-1]
-    if not dense(size, pixels.device):
-        return torch.stack([_blur_long(row, float(s)) for row, s in zip(pixels, sigma, strict=True)])
-    radius = _radius(float(sigma.max()), size)
-    taps = torch.from_numpy(np.stack([_taps(float(s), radius, size) for s in sigma])).to(pixels.device)
-    band = (taps @ _reflection(size, radius).to(pixels.device)).view(-1, size, size)
-    across = torch.bmm(pixels.flatten(1, 3), band.mT).view(pixels.shape)
-    return torch.matmul(band[:, None], across.flatten(1, 2)).view(pixels.shape)
+    radius = _radius(sigma.max(), size)
+    if not dense(size, pixels.device) and size % _BLOCK == 0 and size >= 3 * _BLOCK and radius <= _BLOCK:
+        for row in np.flatnonzero(sigma > 0):
+            _blur_blocks_(pixels[row], sigma[row : row + 1])
+    else:
+        _change(pixels, sigma > 0, lambda x, rows: _blur_bands(x, sigma[rows]))
 
 
 def _radius(sigma: float, size: int) -> int:
     return min(math.ceil(RADIUS_SIGMAS * sigma), size - 1)
 
 
-def _taps(sigma: float, radius: int, size: int) -> NDArray[np.float32]:
-    offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 * (offsets / sigma) ** 2) * (np.abs(offsets) <= _radius(sigma, size))
-    return (weights / weights.sum()).astype(np.float32)
+def _taps(sigma: Float[np.ndarray, " rows"], size: int) -> Float[np.ndarray, "rows taps"]:
+    """The kernels of all rows, as wide as the widest; each is 0 beyond its own radius."""
+    offsets = np.arange(-(radius := _radius(sigma.max(), size)), radius + 1)
+    near = np.abs(offsets) <= np.ceil(RADIUS_SIGMAS * sigma[:, None])
+    weights = np.exp(-0.5 * (offsets / sigma[:, None]) ** 2) * near
+    return weights / weights.sum(1, keepdims=True)
 
 
+@lru_cache(maxsize=64)
 def _reflected(size: int, radius: int) -> NDArray[np.int64]:
     """[size, taps]: the pixel that each tap of each output pixel reads."""
     reads = np.abs(np.arange(size)[:, None] + np.arange(-radius, radius + 1))
     return size - 1 - np.abs(size - 1 - reads)
 
 
-@lru_cache(maxsize=32)
-def _reflection(size: int, radius: int) -> Tensor:
-    """[taps, size * size]: where each tap of a kernel lands in the matrix of a blur along one axis."""
+@lru_cache(maxsize=64)
+def _landing(size: int, radius: int) -> Tensor:
+    """[taps, size * size]: 1 where a tap of an output pixel reads an input pixel."""
     lands = np.zeros((2 * radius + 1, size, size), np.float32)
-    reads = _reflected(size, radius)
     for tap in range(2 * radius + 1):
-        lands[tap, np.arange(size), reads[:, tap]] = 1.0
+        lands[tap, np.arange(size), _reflected(size, radius)[:, tap]] = 1.0
     return torch.from_numpy(lands.reshape(2 * radius + 1, -1))
+
+
+def _bands(taps: NDArray[np.float64], size: int, device: torch.device) -> Float[Tensor, "rows size size"]:
+    """The matrix of each row's blur along one axis."""
+    lands = _landing(size, taps.shape[1] // 2).to(device)
+    return (torch.from_numpy(taps.astype(np.float32)).to(device) @ lands).view(-1, size, size)
+
+
+def _blur_bands(pixels: Tensor, sigma: NDArray[np.float64]) -> Tensor:
+    size = pixels.shape[-1]
+    band = _bands(_taps(sigma, size), size, pixels.device)
+    across = torch.bmm(pixels.flatten(1, 3), band.mT).view(len(pixels), -1, size, size)
+    return torch.matmul(band[:, None], across).view(pixels.shape)
 
 
 _BLOCK = 16
 
 
-def _blur_long(pixels: Float[Tensor, "channels time size size"], sigma: float) -> Tensor:
-    """The same for one clip of larger pixels on a CPU, where grouped convolutions are ten times slower than this.
+def _blur_blocks_(pixels: Float[Tensor, "channels time size size"], sigma: NDArray[np.float64]) -> None:
+    """The same for one clip of larger pixels on a CPU, ten times faster there than a grouped convolution.
 
-    Down: each output line is a weighted sum of input lines, which is what an embedding bag computes. Across: blocks of
-    16 columns are the product of the 16 + 2 radius columns around them with one small Toeplitz matrix.
+    Down: each output line is a weighted sum of input lines, which is what an embedding bag computes. Across: a block of
+    16 columns depends on few columns around it; the blocks of a blur of 48 pixels are those of any longer line.
     """
-    size = pixels.shape[-1]
-    radius = _radius(sigma, size)
-    taps = torch.from_numpy(_taps(sigma, radius, size))
-    planes = pixels.shape[0] * pixels.shape[1]
-    reads = torch.from_numpy(_reflected(size, radius))
-    reads = (reads + size * torch.arange(planes)[:, None, None]).flatten(0, 1)
-    lines = pixels.reshape(planes * size, size)
-    down = F.embedding_bag(reads, lines, mode="sum", per_sample_weights=taps.expand(reads.shape).contiguous())
-    blocks = -(-size // _BLOCK)
-    width = blocks * _BLOCK + 2 * radius
-    padded = F.pad(F.pad(down, (radius, radius), mode="reflect"), (0, width - size - 2 * radius))
-    windows = padded.as_strided((blocks, len(down), _BLOCK + 2 * radius), (_BLOCK, width, 1))
-    toeplitz = F.pad(taps, (_BLOCK - 1, _BLOCK - 1)).unfold(0, _BLOCK + 2 * radius, 1).flip(0).T
-    across = torch.bmm(windows, toeplitz.expand(blocks, -1, -1))
-    return across.permute(1, 0, 2).flatten(1)[:, :size].reshape(pixels.shape)
+    size, lines = pixels.shape[-1], pixels.view(-1, pixels.shape[-1])
+    taps = _taps(sigma, size)
+    radius = taps.shape[1] // 2
+    reads = _line_reads(size, radius, len(lines) // size)
+    weights = torch.from_numpy(taps.astype(np.float32)).expand(reads.shape).contiguous()
+    down = F.embedding_bag(reads, lines, mode="sum", per_sample_weights=weights)
+    band = _bands(taps, 3 * _BLOCK, pixels.device)[0].T
+    inner = size // _BLOCK - 2
+    torch.mm(down[:, : 2 * _BLOCK], band[: 2 * _BLOCK, :_BLOCK], out=lines[:, :_BLOCK])
+    torch.mm(down[:, -2 * _BLOCK :], band[_BLOCK:, -_BLOCK:], out=lines[:, -_BLOCK:])
+    torch.bmm(
+        down[:, _BLOCK - radius :].as_strided((inner, len(lines), _BLOCK + 2 * radius), (_BLOCK, size, 1)),
+        band[_BLOCK - radius : 2 * _BLOCK + radius, _BLOCK : 2 * _BLOCK].expand(inner, -1, -1),
+        out=lines[:, _BLOCK:].as_strided((inner, len(lines), _BLOCK), (_BLOCK, size, 1)),
+    )
+
+
+@lru_cache(maxsize=64)
+def _line_reads(size: int, radius: int, planes: int) -> Int[Tensor, "lines taps"]:
+    return torch.from_numpy((_reflected(size, radius) + size * np.arange(planes)[:, None, None]).reshape(planes * size, -1))
 
 
 def _by_channel(values: NDArray[np.float64], like: Tensor) -> Tensor:

@@ -97,51 +97,51 @@ def _render(
     frames: UInt8[Tensor, "clips time height width 3"], repeats: int, place: Placement, look: Look, aug: Augmentation
 ) -> Float[Tensor, "clips repeats 3 time size size"]:
     """``repeats`` views of each clip; row = clip * repeats + j in ``place`` and ``look``."""
-    clips, time = frames.shape[:2]
-    size, scale = aug.size_pixels, Scale(mean=aug.mean, std=aug.std)
-    out = torch.empty(clips, repeats, 3, time, size, size, device=frames.device)
-    make = _dense if geometry.dense(size, frames.device) else _bytes
-    chunk = max(1, _CHUNK_BYTES.get(frames.device.type, 2**28) // (4 * out[:1].numel()))
-    for start in range(0, clips, chunk):
-        part = frames[start : start + chunk]
-        source = part.to(torch.float32) if make is _dense else part
-        for j in range(repeats):
-            rows = slice(start * repeats + j, (start + len(part)) * repeats, repeats)
-            target = out[start : start + chunk, j]
-            make(source, place[rows], look[rows], scale, target)
-            geometry.rotate_(target, place.turns[rows])
-            photometric.finish_(target, look[rows], aug, scale)
+    out = torch.empty(len(frames), repeats, 3, frames.shape[1], aug.size_pixels, aug.size_pixels, device=frames.device)
+    with torch.autocast(frames.device.type, enabled=False):
+        if geometry.dense(aug.size_pixels, frames.device):
+            _render_dense(frames, place, look, aug, out)
+        else:
+            _render_bytes(frames, place, look, aug, out)
     return out
 
 
-def _needs_mean(look: Look) -> bool:
-    return bool(np.any(look.pull != 0))
-
-
-def _dense(frames: Tensor, place: Placement, look: Look, scale: Scale, out: Tensor) -> None:
+def _render_dense(frames: Tensor, place: Placement, look: Look, aug: Augmentation, out: Tensor) -> None:
     """Crop, flip, resize and colour by three matrix products in float32; the colours go between heights and widths."""
-    rows, time, height, width, _ = frames.shape
-    size, device = out.shape[-1], frames.device
-    no_flip = np.zeros(rows, np.bool_)
-    down = geometry.tents(place.top, place.height, no_flip, size, height, device)
-    across = geometry.tents(place.left, place.width, place.flip, size, width, device)
-    half = geometry.resample_rows(frames.flatten(3), down)
-    mean_rgb = None
-    if _needs_mean(look):
-        lines = half.flatten(1, 2).mean(1).view(rows, width, 3)
-        mean_rgb = torch.bmm(across.mean(1, keepdim=True), lines)[:, 0]
-    colored = photometric.color(half.view(rows, -1, 3), mean_rgb, look, scale)
-    geometry.resample_columns(colored.view(rows, 3 * time * size, width), across, out.view(rows, 3 * time * size, size))
+    clips, repeats, _, time, size, _ = out.shape
+    height, width = frames.shape[2:4]
+    scale = Scale(mean=aug.mean, std=aug.std)
+    colors = photometric.color_map(look, scale, frames.device)
+    down = geometry.tents(place.top, place.height, np.zeros_like(place.flip), size, height, frames.device)
+    across = geometry.tents(place.left, place.width, place.flip, size, width, frames.device)
+    chunk = max(1, _CHUNK_BYTES.get(frames.device.type, 2**28) // (4 * out[0, 0].numel()))
+    for start in range(0, clips, chunk):
+        source = frames[start : start + chunk].to(torch.float32).flatten(3)
+        for j in range(repeats):
+            rows = slice(start * repeats + j, (start + len(source)) * repeats, repeats)
+            target, part = out[start : start + chunk, j], look[rows]
+            half = geometry.resample_rows(source, down[rows])
+            mean_rgb = None
+            if part.pull.any():
+                lines = half.flatten(1, 2).mean(1).unflatten(1, (width, 3))
+                mean_rgb = torch.bmm(across[rows].mean(1, keepdim=True), lines)[:, 0]
+            colored = photometric.color(half.view(len(half), -1, 3), mean_rgb, colors[rows])
+            geometry.resample_columns(colored.view(len(half), -1, width), across[rows], target.view(len(half), -1, size))
+            geometry.rotate_(target, place.turns[rows])
+            photometric.finish_(target, part, aug, scale)
 
 
-def _bytes(frames: Tensor, place: Placement, look: Look, scale: Scale, out: Tensor) -> None:
-    """The same by torch's 8-bit resize, clip by clip."""
-    rows, size = len(frames), out.shape[-1]
-    sampled = torch.stack([geometry.resample_bytes(frames[i], place, i, size) for i in range(rows)]).to(torch.float32)
-    mean_rgb = None
-    if _needs_mean(look):
-        mean_rgb = sampled.flatten(3).flatten(1, 2).mean(1).view(rows, size, 3).mean(1)
-    out.copy_(photometric.color(sampled.view(rows, -1, 3), mean_rgb, look, scale).view(out.shape))
-
-
-__all__ = ["ViewPlan", "center_views", "make_views", "multi_view"]
+def _render_bytes(frames: Tensor, place: Placement, look: Look, aug: Augmentation, out: Tensor) -> None:
+    """The same view by view with torch's 8-bit resize; everything of a view stays in the cache."""
+    repeats, size, scale = out.shape[1], aug.size_pixels, Scale(mean=aug.mean, std=aug.std)
+    colors = photometric.color_map(look, scale, frames.device)
+    boxes = np.stack([place.top, place.left, place.height, place.width], 1).tolist()
+    sampled = torch.empty(1, out.shape[3] * size, size * 3)
+    for row, box in enumerate(boxes):
+        target, one = out[row // repeats, row % repeats][None], slice(row, row + 1)
+        pixels = geometry.resample_bytes(frames[row // repeats], box, bool(place.flip[row]), size)
+        sampled.view(pixels.shape).copy_(pixels)
+        mean_rgb = sampled.mean(1).view(1, size, 3).mean(1) if look.pull[row] else None
+        photometric.color(sampled.view(1, -1, 3), mean_rgb, colors[one], out=target.view(1, 3, -1))
+        geometry.rotate_(target, place.turns[one])
+        photometric.finish_(target, look[one], aug, scale)

@@ -56,7 +56,9 @@ class ArraySource:
         return len(self._frames)
 
     def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
-        """One clip for each fraction."""
+        """One clip for each fraction; of an image, its one frame."""
+        if not self._duration_seconds:
+            return [self.read_all(index, spec.canvas_pixels).clip] * len(fractions)
         chosen = [select_frames(self._pts_seconds, self._duration_seconds, f, spec) for f in fractions]
         return [Clip(frames=self._frames[index, rows], pts_seconds=self._pts_seconds[rows]) for rows in chosen]
 

@@ -86,6 +86,10 @@ class ListSource:
         """Every frame of the record's part of the file, for the cache."""
         return self._files[index].read_all(canvas_pixels)
 
+    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
+        """(frames, height, width), from the header."""
+        return self._files[index].expected_shape(canvas_pixels)
+
 
 def _read(path: Path) -> tuple[list[int], dict[str, list[str]]]:
     """(line numbers, {column: cells}); empty lines are left out."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fullrank.data.image import read_image
+from fullrank.data.clips import kept_size
+from fullrank.data.image import image_info, read_image
 from fullrank.data.source import Whole
 from fullrank.data.video import decode_all, probe, read_clips
 from fullrank.draws import permutation
@@ -50,6 +51,18 @@ class MediaFile:
             start_seconds=self.start_seconds,
             end_seconds=self.end_seconds,
         )
+
+    def expected_shape(self, canvas_pixels: int) -> tuple[int, int, int]:
+        """(frames, height, width) of ``read_all``, from the header; a rotation is not looked for: it keeps the product."""
+        if self.is_image:
+            width, height, _ = image_info(self.path)
+            width, height = kept_size(width, height, canvas_pixels)
+            return 1, height, width
+        info = probe(self.path)
+        seconds = min(self.end_seconds, info.duration_seconds) - self.start_seconds
+        frames = info.frames if info.frames and seconds == info.duration_seconds else seconds * (info.frames_per_second or 25.0)
+        width, height = kept_size(info.width, info.height, canvas_pixels)
+        return max(1, round(frames)), height, width
 
 
 class FolderSource:
@@ -100,6 +113,10 @@ class FolderSource:
     def read_all(self, index: int, canvas_pixels: int) -> Whole:
         """Every frame of the record, for the cache."""
         return self.file(index).read_all(canvas_pixels)
+
+    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
+        """(frames, height, width), from the header."""
+        return self.file(index).expected_shape(canvas_pixels)
 
 
 def _media(root: Path) -> Iterator[tuple[str, str, str]]:

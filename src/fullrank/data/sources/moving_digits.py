@@ -12,7 +12,6 @@ import csv
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +24,7 @@ from pydantic import Field, model_validator
 
 from fullrank import draws
 from fullrank.config import Prob, Settings, settings_hash
+from fullrank.data.lock import alone
 from fullrank.data.source import Whole
 from fullrank.data.sources.folder import MediaFile
 from fullrank.errors import DataError, SettingError
@@ -238,27 +238,33 @@ def write_world(folder: str | Path, world: World | None = None, *, num_threads: 
     older one. ``SettingError`` where the folder holds anything else.
     """
     folder, world = Path(folder), world or World()
-    if (manifest := read_manifest(folder)) and manifest.get("key") == world.key:
-        return folder
-    if folder.exists() and not manifest and any(folder.iterdir()):
-        raise SettingError(f"The folder of the embedded world must be new, empty or a world. Got {folder}; choose another.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        rows = [row for split in SPLITS for row in _write_split(building, world, split, num_threads)]
-        with (building / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        saved = {"fullrank": "moving_digits", "key": world.key, "world": world.model_dump(mode="json")}
-        (building / "manifest.json").write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
-        building.chmod(0o755)  # mkdtemp's folder is private
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with alone(folder.parent / f".{folder.name}.lock"):
+        manifest = read_manifest(folder)
+        if manifest is not None and manifest["key"] == world.key:
+            return folder
+        if manifest is None and folder.exists() and any(folder.iterdir()):
+            raise SettingError(f"The folder of the embedded world must be new, empty or a world. Got {folder}; choose another.")
+        building = folder.with_name(f".{folder.name}.building")
+        shutil.rmtree(building, ignore_errors=True)  # of a process that was killed
+        building.mkdir()
+        try:
+            _write(building, world, num_threads)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def _write(folder: Path, world: World, num_threads: int) -> None:
+    rows = [row for split in SPLITS for row in _write_split(folder, world, split, num_threads)]
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    saved = {"fullrank": "moving_digits", "key": world.key, "world": world.model_dump(mode="json")}
+    (folder / "manifest.json").write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> dict[str, object] | None:
