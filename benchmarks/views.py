@@ -110,7 +110,9 @@ def kornia(case: dict[str, Any]) -> Callable[[], object]:
         K.RandomGaussianBlur((KERNEL, KERNEL), (0.1, 2.0), p=0.5),
         K.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
     ]
-    transform = K.VideoSequential(*operators, data_format="BTCHW", same_on_frame=True) if video else K.ImageSequential(*operators)
+    transform = (
+        K.VideoSequential(*operators, data_format="BTCHW", same_on_frame=True) if video else K.ImageSequential(*operators)
+    )
     records = frames(case)
 
     def run() -> object:
@@ -171,9 +173,7 @@ def compare(name: str, peers: Peers, repeats: int, seconds: float) -> dict[str, 
         taken["fullrank"].append(measure(function, seconds))
         for peer in PEERS:
             taken[peer].append(peers.cpu_seconds(peer, name, seconds))
-    ratios = {
-        peer: [theirs / mine for theirs, mine in zip(taken[peer], taken["fullrank"], strict=True)] for peer in PEERS
-    }
+    ratios = {peer: [theirs / mine for theirs, mine in zip(taken[peer], taken["fullrank"], strict=True)] for peer in PEERS}
     ratios["better"] = [min(pair) for pair in zip(*(ratios[peer] for peer in PEERS), strict=True)]
     return {
         "views_per_cpu_second": {who: round(case["batch"] / statistics.median(t), 1) for who, t in taken.items()},
@@ -186,7 +186,8 @@ def compare(name: str, peers: Peers, repeats: int, seconds: float) -> dict[str, 
 def hardware() -> dict[str, Any]:
     import torch
 
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -197,7 +198,9 @@ def hardware() -> dict[str, Any]:
 
 
 def versions(python: Path) -> dict[str, str]:
-    ask = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('torch', 'torchvision', 'kornia')}))"
+    ask = (
+        "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('torch', 'torchvision', 'kornia')}))"
+    )
     found = json.loads(subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout)
     return {"python": platform.python_version(), **found}
 
@@ -211,12 +214,14 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
-        return serve()
+        serve()
+        return
     import torch
 
     torch.set_num_threads(1)
     peers = Peers(args.peers)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip()
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, cwd=HERE, check=False).stdout.strip()
     result = {
         "benchmark": "views",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

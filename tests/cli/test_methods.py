@@ -33,10 +33,10 @@ def test_page_shows_text_and_every_setting(name, tmp_path, capsys):
     page = json.loads((tmp_path / "m.json").read_text())
     assert "What prevents collapse:" in page["text"]
     assert f"fullrank recipes {name}" in shown
-    assert "--method.NAME" in shown
     assert [s["setting"] for s in page["settings"]] == list(load_method(name).Config.model_fields)
     for setting in page["settings"]:
         assert setting["meaning"], setting
+        assert "--method." + setting["setting"].replace("_", "-") in shown
 
 
 def test_types_and_bounds_are_readable(tmp_path):

@@ -40,11 +40,21 @@ def test_the_choice_never_sees_the_test_records(make_table, planted):
 
 
 def test_the_chosen_setting_is_the_best_on_held_out_training_records(make_table, planted):
-    x, y = planted(90, apart=2.0)
+    x, y = planted(90, apart=1.0)
     table = make_table(x, {"label": y})
     result = linear(table, table, epochs=10)
+    assert len({row["accuracy"] for row in result.validation}) > 1
     best = max(result.validation, key=lambda row: (row["accuracy"], -row["loss"]))
     assert (best["learning_rate"], best["weight_decay"]) == (result.learning_rate, result.weight_decay)
+
+
+def test_held_out_records_are_not_trained_on(make_table):
+    """Random labels of few records in many dimensions: those trained on are all answered rightly, others by chance."""
+    random = np.random.default_rng(0)
+    table = make_table(random.normal(size=(80, 200)), {"label": np.arange(80) % 2})
+    result = linear(table, table, epochs=30)
+    assert result.top1 == 1.0
+    assert max(row["accuracy"] for row in result.validation) < 0.9
 
 
 def test_a_single_setting_needs_no_held_out_records(make_table):

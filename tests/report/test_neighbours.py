@@ -99,6 +99,7 @@ def test_thumbnails_of_something_else_are_refused_with_a_reason(tmp_path: Path, 
     pictures, reason = thumbnails(tmp_path, 4)
     assert pictures is None
     assert str(list(wrong.shape)) in reason
+    assert "4 rows" in reason
 
 
 def test_missing_thumbnails_are_said(tmp_path: Path) -> None:

@@ -49,9 +49,12 @@ def main(argv: Sequence[str]) -> None:
     method = load_method(args.name)
     text, settings = _docstring(method), describe(method.Config)
     _io.console.print(text + "\n", markup=False)
-    _io.table(
-        "Settings (as flags: --method.NAME)", ("setting", "type", "default", "meaning"), [list(s.values()) for s in settings]
-    )
+    _io.console.print("Settings: type, default, meaning")
+    for setting in settings:
+        # lines and not a table: a flag that is folded cannot be copied
+        flag = "--method." + setting["setting"].replace("_", "-")
+        _io.console.print(f"  {flag:<36} {setting['type']:<20} {setting['default']}", markup=False)
+        _io.console.print(f"      {setting['meaning']}", markup=False)
     _io.console.print(f"\nBranches of encode: {', '.join(method.branches)}. Recipes: `fullrank recipes {args.name}`.")
     _io.write_json(args.json, _summary(args.name, method) | {"text": text, "branches": method.branches, "settings": settings})
 

@@ -50,12 +50,21 @@ def flags(settings: Settings, prefix: str = "") -> Iterator[tuple[str, Any, str]
             yield f"--{prefix}{name}".replace("_", "-"), value, field.description or ""
 
 
+def shown(value: Any) -> str:
+    """A value as its flag takes it."""
+    if isinstance(value, tuple):
+        return " ".join(map(shown, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _one(name: str, json: Path | None) -> None:
     settings = recipe(name)
     text = inspect.cleandoc(available_text(name))
     rate = settings.optimizer.base_learning_rate * settings.data.batch_size / 256
     _io.console.print(text + "\n", markup=False)
-    _io.table(name, ("flag", "value", "meaning"), [[flag, str(value), said] for flag, value, said in flags(settings)])
+    for flag, value, said in flags(settings):
+        # lines and not a table: a flag that is folded cannot be copied
+        _io.console.print(f"{flag + ' ' + shown(value):<56} {said}", markup=False)
     _io.console.print(f"\nLearning rate: base x batch / 256 = {rate:.4g}.")
     _io.write_json(json, {"recipe": name, "text": text, "learning_rate": rate, "settings": settings.model_dump(mode="json")})
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from fullrank.spectrum.diagnosis import Diagnosis
     from fullrank.spectrum.measures import Analysis
 
-_LEGEND = "std: of each dimension; sqrt(d) std: of L2-normalised rows (healthy about 1); cosine: mean, of different rows"
+_LEGEND = (
+    "rep: representation, emb: embedding; erank: effective rank; std: of each dimension; spread: sqrt(d) x std of the "
+    "L2-normalised rows (healthy about 1, collapsed 0); cosine: mean, of different rows"
+)
 _PATIENCE_SECONDS = 2.0
 """a bar appears when it takes longer"""
 
@@ -54,11 +57,11 @@ def main(argv: Sequence[str]) -> None:
     """`fullrank spectrum features/a features/b --labels A B --out figure.pdf --json spectra.json`."""
     args = _io.parse(Arguments, argv, "fullrank spectrum")
     labels = _check(args)
-    from fullrank.spectrum.plots import figure_2x2
-
     found = [_measure(path, label, args) for path, label in zip(args.inputs, labels, strict=True)]
     _show(found)
     if args.out is not None:
+        from fullrank.spectrum.plots import figure_2x2
+
         figure_2x2([(m.label, *(_drawn(m, space) for space in ("representation", "embedding"))) for m in found], args.out)
         _io.console.print(f"figure: {args.out}", markup=False)
     _io.write_json(args.json, _document(args, found))
@@ -87,14 +90,23 @@ def _measure(path: Path, label: str, args: Arguments) -> Measured:
     from fullrank.spectrum.measures import analyse
 
     spaces = {}
-    for space, features in _open(path, args.space).items():
-        with _progress(f"{label}: {space}", 2 * len(features)) as count:
-            try:
-                spaces[space] = analyse(features, on_rows=count)
-            except FullrankError as error:
-                raise type(error)(f"{path} ({space}): {error}") from None
+    with _named(path):
+        opened = _open(path, args.space)
+    for space, features in opened.items():
+        with _progress(f"{label}: {space}", 2 * len(features)) as count, _named(f"{path} ({space})"):
+            spaces[space] = analyse(features, on_rows=count)
     rows = {space: analysis.row() for space, analysis in spaces.items()}
     return Measured(label=label, path=path, spaces=spaces, diagnosis=diagnose(rows, healthy_std=args.healthy_std))
+
+
+@contextmanager
+def _named(what: Path | str) -> Iterator[None]:
+    """Errors about an array say which file it is."""
+    try:
+        yield
+    except FullrankError as error:
+        text = str(error)
+        raise type(error)(text if str(what) in text else f"{what}: {text}") from None
 
 
 def _open(path: Path, space: str) -> "Mapping[str, Array]":
@@ -133,15 +145,21 @@ def _progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _show(found: Sequence[Measured]) -> None:
-    header = ["input", "space", "n", "d", "eff. rank", "RankMe", "CEV AUC", "std", "sqrt(d) std", "cosine"]
-    rows = []
+    from rich import box
+    from rich.table import Table
+
+    # Ten columns fit into a terminal of 80 characters only without lines between them.
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("input", "space", "n", "d", "erank", "RankMe", "CEV AUC", "std", "spread", "cosine"):
+        drawn.add_column(name, justify="left" if name in ("input", "space") else "right", overflow="fold")
     for measured in found:
         for space, analysis in measured.spaces.items():
             v = analysis.values
             spread = analysis.d**0.5 * v["normalized_std"]
-            row = [measured.label, space, analysis.n, analysis.d, v["effective_rank"], v["rankme"], v["cev_auc"], v["std"]]
-            rows.append([*row, spread, v["mean_cosine"]])
-    _io.table("", header, rows)
+            ranks = (f"{v['effective_rank']:.1f}", f"{v['rankme']:.1f}", f"{v['cev_auc']:.3f}")
+            scale = (f"{v['std']:.2g}", f"{spread:.2g}", f"{v['mean_cosine']:.3f}")
+            drawn.add_row(measured.label, space[:3], str(analysis.n), str(analysis.d), *ranks, *scale)
+    _io.console.print(drawn)
     _io.console.print(_LEGEND, markup=False)
     for measured in found:
         _io.console.print(f"\n{measured.label}: {measured.diagnosis.sentence}", markup=False)

@@ -94,7 +94,7 @@ class VideoFile:
         codec: CodecContext | None = self.stream.codec_context
         if codec is None:  # a codec that this FFmpeg lacks, or a header without one
             self.close()
-            raise MediaError(self.path, "cannot be decoded: no decoder for its video stream")
+            raise MediaError(self.path, "cannot be decoded: no decoder for its video stream, or a damaged header")
         self.stream.thread_type, codec.thread_count = "NONE", 1
 
     def close(self) -> None:

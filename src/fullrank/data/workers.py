@@ -40,21 +40,24 @@ def in_processes(
             generator=torch.Generator(),  # so that seeding the workers draws nothing from the run's own generator
         )
     )
-    while True:
-        try:
-            key, value = next(stream)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker (pid" not in str(error):
-                raise
-            raise DataError(
-                "Decoding processes must stay alive, but one was killed, often for lack of memory (or of /dev/shm). "
-                f"Got: {error} Lower --data.num-workers, --data.batch-size or --data.canvas-pixels."
-            ) from None
-        if isinstance(value, FullrankError):
-            raise value
-        yield key, value
+    try:
+        while True:
+            try:
+                key, value = next(stream)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "DataLoader worker (pid" not in str(error):
+                    raise
+                raise DataError(
+                    "Decoding processes must stay alive, but one was killed, often for lack of memory (or of /dev/shm). "
+                    f"Got: {error} Lower --data.num-workers, --data.batch-size or --data.canvas-pixels."
+                ) from None
+            if isinstance(value, FullrankError):
+                raise value
+            yield key, value
+    finally:
+        del stream  # ends the workers now, even while an error keeps this frame alive
 
 
 def one_ahead(read: Callable[[K], V], keys: Iterable[K]) -> Iterator[tuple[K, V]]:

@@ -148,8 +148,9 @@ def _x_axis(low: float, high: float, place_x: Place, unit: str) -> str:
     if high <= low:
         return f'<text x="{place_x(low):.1f}" y="{y}" text-anchor="middle">{unit} {_short(low)}</text>'
     middle = f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{y}" text-anchor="middle">{unit}</text>'
-    ends = f'<text x="{LEFT}" y="{y}">{_short(low)}</text><text x="{WIDTH - RIGHT}" y="{y}" text-anchor="end">{_short(high)}</text>'
-    return middle + ends
+    first = f'<text x="{LEFT}" y="{y}">{_short(low)}</text>'
+    last = f'<text x="{WIDTH - RIGHT}" y="{y}" text-anchor="end">{_short(high)}</text>'
+    return first + middle + last
 
 
 def _short(value: float) -> str:
@@ -180,10 +181,8 @@ def _line(series: Series, place_x: Place, place_y: Place, unit: str) -> str:
     shown = "dot" if len(finite) <= 12 else "hover"
     for x, y in finite[::-every]:
         said = text(f"{series.label}, {unit} {_short(x)}: {number(float(y))}")
-        drawn += (
-            f'<circle class="{shown} {colour}" cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="{3 if shown == "dot" else 7}">'
-        )
-        drawn += f"<title>{said}</title></circle>"
+        where = f'cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="{3 if shown == "dot" else 7}"'
+        drawn += f'<circle class="{shown} {colour}" {where}><title>{said}</title></circle>'
     return drawn
 
 

@@ -87,17 +87,11 @@ def thumbnails(features: Path, num_rows: int) -> tuple[NDArray[np.uint8] | None,
     """uint8 [rows, height, width, 3] or [rows, frames, height, width, 3], one a row of the table; or None and the reason."""
     file = features / "thumbnails.npy"
     if not file.is_file():
-        return (
-            None,
-            "The features were written without thumbnails, so there is nothing to look at; `fullrank extract --thumbnails` adds them.",
-        )
+        return None, "The features were written without thumbnails; `fullrank extract --thumbnails` adds them."
     pictures: NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
     if pictures.dtype != np.uint8 or pictures.ndim not in (4, 5) or pictures.shape[-1] != 3 or len(pictures) != num_rows:
         found = f"{pictures.dtype} {list(pictures.shape)}"
-        return (
-            None,
-            f"The thumbnails ({found}) do not belong to the {num_rows} rows of the features, so they are not shown; extract again.",
-        )
+        return None, f"The thumbnails, {found}, are not those of the {num_rows} rows of the features; extract again."
     return pictures, ""
 
 
@@ -128,10 +122,9 @@ def _cell(table: FeatureTable, pictures: NDArray[np.uint8], row: int, cosine: fl
     images = "".join(f'<img src="{_data_uri(frame, max_pixels)}" alt="">' for frame in frames)
     under = "query" if cosine is None else f"{cosine:.3f}"
     extra = f'<span class="label">{text(labels)}</span>' if labels else ""
-    return (
-        f'<figure{" class=query" if cosine is None else ""} title="{text(said)}">'
-        f'<span role="img" aria-label="{text(f"{said}, {role}")}">{images}</span><figcaption>{under}{extra}</figcaption></figure>'
-    )
+    kind = " class=query" if cosine is None else ""
+    shown = f'<span role="img" aria-label="{text(f"{said}, {role}")}">{images}</span>'
+    return f'<figure{kind} title="{text(said)}">{shown}<figcaption>{under}{extra}</figcaption></figure>'
 
 
 def _record_name(table: FeatureTable, row: int) -> str:

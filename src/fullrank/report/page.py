@@ -11,7 +11,7 @@ from pathlib import Path
 from fullrank.errors import SettingError, StorageError
 from fullrank.report import tables, timeline
 from fullrank.report.markup import Html, join, section, sentence, table, text
-from fullrank.report.neighbours import NUM_QUERIES, gallery, thumbnails
+from fullrank.report.neighbours import gallery, thumbnails
 from fullrank.report.run_folder import Run, read_runs
 from fullrank.report.spectra import NOTE, figure
 from fullrank.report.verdict import SPACES, Verdict, judge, numbers_table, verdict_box
@@ -21,7 +21,6 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 THUMBNAIL_PIXELS = 96
 SEVERAL_THUMBNAIL_PIXELS = 64
 """side of a thumbnail on a page of several runs, so that the page stays small enough to send"""
-SEVERAL_QUERIES = 8
 
 
 def report(runs: Sequence[str | Path], out: str | Path, *, title: str | None = None, command: str | None = None) -> Path:
@@ -31,19 +30,20 @@ def report(runs: Sequence[str | Path], out: str | Path, *, title: str | None = N
     page; a damaged one is a ``CheckpointError``, as is a folder that is neither. ``command`` is printed at the end of the page.
     The page appears whole or not at all.
     """
+    return report_with_verdicts(runs, out, title=title, command=command)[0]
+
+
+def report_with_verdicts(
+    runs: Sequence[str | Path], out: str | Path, *, title: str | None = None, command: str | None = None
+) -> tuple[Path, list[tuple[str, Verdict]]]:
+    """``report``, and what its page says of each run: (name, verdict)."""
     if not runs:
         raise SettingError("a report must be about at least one run. Got none; give run folders.")
     found = read_runs([Path(run) for run in runs])
     verdicts = [judge(run) for run in found]
-    page = _document(
-        _one(found[0], verdicts[0]) if len(found) == 1 else _several(found, verdicts), _title(found, title), command
-    )
-    return _write(Path(out), page)
-
-
-def verdicts(runs: Sequence[str | Path]) -> list[tuple[str, Verdict]]:
-    """(name, verdict) of each run, as the page says them."""
-    return [(run.name, judge(run)) for run in read_runs([Path(run) for run in runs])]
+    body = _one(found[0], verdicts[0]) if len(found) == 1 else _several(found, verdicts)
+    page = _write(Path(out), _document(body, _title(found, title), command))
+    return page, [(run.name, verdict) for run, verdict in zip(found, verdicts, strict=True)]
 
 
 def _title(runs: Sequence[Run], title: str | None) -> str:
@@ -91,17 +91,15 @@ def _neighbours(run: Run, level: int, several: bool) -> Html:
     pictures, problem = thumbnails(run.features, len(run.table.record))
     if pictures is None:
         return section(heading, sentence(problem, "missing"), level=level)
-    queries, side = (SEVERAL_QUERIES, SEVERAL_THUMBNAIL_PIXELS) if several else (NUM_QUERIES, THUMBNAIL_PIXELS)
-    return section(heading, gallery(run.table, pictures, queries, side), level=level)
+    side = SEVERAL_THUMBNAIL_PIXELS if several else THUMBNAIL_PIXELS
+    return section(heading, gallery(run.table, pictures, max_pixels=side), level=level)
 
 
 def _several(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> Html:
     """A comparison: one table, overlaid charts, one figure of all; each run's own page folded below."""
     header, rows = _comparison(runs, verdicts)
     boxes = [
-        Html(
-            f'<li class="{v.level}"><b>{text(run.name)}</b>: <span class="word">{text(v.word)}</span>. {text(v.sentence)}</li>'
-        )
+        Html(f'<li class="{v.level}"><b>{text(run.name)}</b>: {_word(v)}. {text(v.sentence)}</li>')
         for run, v in zip(runs, verdicts, strict=True)
     ]
     own = [
@@ -119,6 +117,10 @@ def _several(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> Html:
     )
 
 
+def _word(verdict: Verdict) -> Html:
+    return Html(f'<span class="word">{text(verdict.word)}</span>')
+
+
 def _inner(run: Run, verdict: Verdict) -> Html:
     return join([_subtitle(run), verdict_box(verdict), _details(run, verdict, level=3, with_figure=False)])
 
@@ -129,7 +131,7 @@ def _comparison(runs: Sequence[Run], verdicts: Sequence[Verdict]) -> tuple[list[
     columns: dict[str, list[object]] = {
         "run": [run.name for run in runs],
         "method": [run.method for run in runs],
-        "verdict": [Html(f'<span class="{v.level}">{text(v.word)}</span>') for v in verdicts],
+        "verdict": [Html(f'<span class="{v.level}">{_word(v)}</span>') for v in verdicts],
     }
     for name in dict.fromkeys(name for score in scores for name in score):
         columns[name] = [tables.share(score[name]["top1"]) if name in score else "-" for score in scores]
@@ -158,10 +160,12 @@ def _document(body: Html, title: str, command: str | None) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" content="light dark">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
         f'<title>{text(title)}</title>\n<link rel="icon" href="data:,">\n<style>\n{style}</style>\n</head>\n<body>\n'
         f"<main>\n<h1>{text(title)}</h1>\n{body}\n</main>\n"
-        f'<footer class="note">{made}<p>fullrank {text(__version__)}. This page is complete in itself: it loads nothing.</p></footer>\n'
+        f'<footer class="note">{made}<p>fullrank {text(__version__)}. '
+        "This page is complete in itself: it loads nothing.</p></footer>\n"
         "</body>\n</html>\n"
     )
 

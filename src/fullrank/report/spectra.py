@@ -14,8 +14,9 @@ from fullrank.types import Spectrum
 LOWEST_LOG = -25.0
 """smaller values are drawn at the bottom of the axis"""
 NOTE = (
-    "Left: log of the singular values of the covariance of the L2-normalised features, in descending order; a cliff is collapse. Right: "
-    "the share of their sum that the first directions hold; a straight line (area 0.5) is flat, a step (area 1) is one direction."
+    "Log of singular values: of the covariance of the L2-normalised features, in descending order; a cliff is collapse. "
+    "Cumulative explained variance: the share of their sum that the first directions hold; a straight line (area 0.5) is flat, "
+    "a step (area 1) a single direction."
 )
 
 

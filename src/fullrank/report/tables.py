@@ -27,10 +27,10 @@ def accuracies(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
 def share(value: object) -> str:
     """A share as a percentage with one digit.
 
-    >>> share(0.12345), share(None)
-    ('12.3 %', '-')
+    >>> share(0.12345).split(), share(None)
+    (['12.3', '%'], '-')
     """
-    return f"{100 * value:.1f} %" if isinstance(value, int | float) else "-"
+    return f"{100 * value:.1f}\u00a0%" if isinstance(value, int | float) else "-"
 
 
 def _between(value: object) -> str:
@@ -111,7 +111,7 @@ def background(run: Run, level: int = 2) -> Html:
     head = {key: run.config[key] for key in ("fullrank", "recipe", "method", "hash") if key in run.config}
     settings = run.config.get("settings")
     if isinstance(settings, Mapping):
-        parts.append(folded("Settings", wide(table(["setting", "value"], flat({**head, **settings}), "Settings"))))
+        parts.append(folded("Settings", wide(table(["setting", "value"], flat(head | dict(settings)), "Settings"))))
     else:
         parts.append(sentence("This folder has no config.json, so its settings are unknown.", "missing"))
     if run.environment:

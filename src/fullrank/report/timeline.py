@@ -109,7 +109,7 @@ def ranks(run: Run, level: int = 2) -> Html:
         if any(one.points for one in series):
             charts.append(line_chart(series, title=f"{space}{_bound(run, space)}", marks=alarms(run), floor=0.0))
     if not charts:
-        said = "No spectrum was measured during this run: it was too short for its time budget, or the file spectrum.jsonl is missing."
+        said = "No spectrum was measured during this run: it was too short for that, or spectrum.jsonl is missing."
         return section("Rank over time", sentence(said, "missing"), level=level)
     note = (
         "How many directions the features use: exp of the entropy of the singular values, of the newest rows. "
@@ -175,9 +175,7 @@ def overlay(runs: Sequence[Run]) -> Html:
         for measure, label in RANKS.items():
             charts.append(chart(f"{label} of the {space}", [space_points(run, space, measure) for run in runs], 0.0))
     for space in SPACES:
-        charts.append(
-            chart(f"{SPREADS['spread']}, {space}", [space_points(run, space, "spread") for run in runs], 0.0, 1.0)
-        )
+        charts.append(chart(f"{SPREADS['spread']}, {space}", [space_points(run, space, "spread") for run in runs], 0.0, 1.0))
         charts.append(chart(f"mean cosine, {space}", [space_points(run, space, "mean_cosine") for run in runs], 0.0, 1.0))
     drawn = [one for one in charts if one]
     if not drawn:

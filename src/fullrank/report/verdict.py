@@ -128,14 +128,11 @@ def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str
 
 
 def _alarms(run: Run) -> tuple[str, ...]:
-    steps = [
-        f"{event['step']:,} ({event.get('space', 'features')})" for event in run.events if event.get("event") == "collapse"
-    ]
-    if not steps:
+    alarms = [event for event in run.events if event.get("event") == "collapse"]
+    if not alarms:
         return ()
-    return (
-        f"While training, the collapse monitor raised {len(steps)} alarm{'s' if len(steps) > 1 else ''}: step {', '.join(steps)}.",
-    )
+    steps = ", ".join(f"step {event['step']:,} ({event.get('space', 'features')})" for event in alarms)
+    return (f"Alarms of the collapse monitor while training: {steps}.",)
 
 
 def _logged_spectrum(values: Mapping[str, Any]) -> Spectrum:

@@ -197,7 +197,9 @@ def _rank(e: Mapping[str, float | int]) -> str:
 def _sentence(space: str, kind: Kind, e: Mapping[str, float | int]) -> str:
     if kind == "complete":
         tail = ""
-        if "effective_rank" in e:
+        if e["std"] == 0:
+            tail = f"; all {e['n']} rows are equal (effective rank 0 of at most {e['bound']})"
+        elif "effective_rank" in e:
             tail = f"; its effective rank, {e['effective_rank']:.1f} of at most {e['bound']}, is that of what little is left"
         return f"The {space} has collapsed completely: {_scale(space, e)}{tail}."
     if kind == "dimensional":

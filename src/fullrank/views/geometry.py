@@ -58,7 +58,7 @@ def chance(u: Float[np.ndarray, " rows"], probs: tuple[float, ...], view: Int[np
     >>> chance(np.array([0.3, 0.3, 0.3]), (1.0, 0.1), np.array([0, 1, 2])).tolist()
     [True, False, True]
     """
-    return u < np.asarray(probs)[view % len(probs)]
+    return np.asarray(u < np.asarray(probs)[view % len(probs)])
 
 
 def draw_placement(

@@ -15,9 +15,7 @@ counterpart; hue is this turn, which keeps g, instead of a shift of HSV's hue, w
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,12 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fullrank.config import Augmentation
-from fullrank.views.geometry import chance, dense
+from fullrank.views.blur import blur_, change_rows_
+from fullrank.views.geometry import chance
 
 NUM_DRAWS = 15
 """uniform numbers that one look takes"""
-RADIUS_SIGMAS = 3.0
-"""a Gaussian kernel ends at this many standard deviations (what is cut off weighs less than 0.3 %)"""
 
 GREY = np.array([0.299, 0.587, 0.114])
 _YIQ = np.array([GREY, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
@@ -51,7 +48,7 @@ class Scale:
 
     def normalize(self, values: float) -> NDArray[np.float64]:
         """What a grey value in [0, 1] becomes: [3]."""
-        return (values - np.asarray(self.mean)) / np.asarray(self.std)
+        return np.asarray((values - np.asarray(self.mean)) / np.asarray(self.std))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,7 @@ def color_matrix(
     saturation: Float[np.ndarray, " rows"],
     hue: Float[np.ndarray, " rows"],
 ) -> Float[np.ndarray, "rows 3 3"]:
-    """b c (grey + s (cos(2 pi h) chroma + sin(2 pi h) turned chroma)); saturation 0 is grayscale.
+    """Matrices b c (grey + s (cos(2 pi h) chroma + sin(2 pi h) turned chroma)); saturation 0 is grayscale.
 
     >>> color_matrix(*np.ones((3, 1)), np.zeros(1))[0].round(6).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
@@ -103,7 +100,7 @@ def color_matrix(
     angle = 2 * np.pi * hue
     cosine, sine = (saturation * f(angle) for f in (np.cos, np.sin))
     chroma = cosine[:, None, None] * _CHROMA + sine[:, None, None] * _TURN
-    return (brightness * contrast)[:, None, None] * (_TO_GREY + chroma)
+    return np.asarray((brightness * contrast)[:, None, None] * (_TO_GREY + chroma))
 
 
 def draw_look(u: Float[np.ndarray, "rows draws"], aug: Augmentation, view: Int[np.ndarray, " rows"]) -> Look:
@@ -167,105 +164,13 @@ def finish_(pixels: Float[Tensor, "rows 3 time size size"], look: Look, aug: Aug
     if look.sigma.any():
         blur_(pixels, look.sigma)
     if look.solarize.any():
-        _change(pixels, look.solarize, lambda x, rows: solarize(x, aug.solarize_threshold, scale))
+        change_rows_(pixels, look.solarize, lambda x, rows: solarize(x, aug.solarize_threshold, scale))
     if look.sobel.any():
-        _change(pixels, look.sobel, lambda x, rows: sobel(x, scale))
+        change_rows_(pixels, look.sobel, lambda x, rows: sobel(x, scale))
     if (drawn := look.cutout[:, 0] >= 0).any():
-        _change(pixels, drawn, lambda x, rows: cutout(x, look.cutout[rows], aug.cutout_ratio))
+        change_rows_(pixels, drawn, lambda x, rows: cutout(x, look.cutout[rows], aug.cutout_ratio))
     if (drawn := look.noise >= 0).any():
-        _change(pixels, drawn, lambda x, rows: add_noise(x, look.noise[rows], aug.noise_std, scale))
-
-
-def _change(pixels: Tensor, drawn: NDArray[np.bool_], operator: Callable[[Tensor, NDArray[np.int64]], Tensor]) -> None:
-    rows = np.flatnonzero(drawn)
-    index = torch.from_numpy(rows).to(pixels.device, non_blocking=True)
-    pixels.index_copy_(0, index, operator(pixels.index_select(0, index), rows))
-
-
-def blur_(pixels: Float[Tensor, "rows channels time size size"], sigma: Float[np.ndarray, " rows"]) -> None:
-    """Gaussian blur with reflected borders, in place; one standard deviation (in pixels) a row, 0 for none.
-
-    Weights exp(-d^2 / (2 sigma^2)) for |d| <= ceil(3 sigma), divided by their sum.
-    """
-    size = pixels.shape[-1]
-    radius = _radius(sigma.max(), size)
-    if not dense(size, pixels.device) and size % _BLOCK == 0 and size >= 3 * _BLOCK and radius <= _BLOCK:
-        for row in np.flatnonzero(sigma > 0):
-            _blur_blocks_(pixels[row], sigma[row : row + 1])
-    else:
-        _change(pixels, sigma > 0, lambda x, rows: _blur_bands(x, sigma[rows]))
-
-
-def _radius(sigma: float, size: int) -> int:
-    return min(math.ceil(RADIUS_SIGMAS * sigma), size - 1)
-
-
-def _taps(sigma: Float[np.ndarray, " rows"], size: int) -> Float[np.ndarray, "rows taps"]:
-    """The kernels of all rows, as wide as the widest; each is 0 beyond its own radius."""
-    offsets = np.arange(-(radius := _radius(sigma.max(), size)), radius + 1)
-    near = np.abs(offsets) <= np.ceil(RADIUS_SIGMAS * sigma[:, None])
-    weights = np.exp(-0.5 * (offsets / sigma[:, None]) ** 2) * near
-    return weights / weights.sum(1, keepdims=True)
-
-
-@lru_cache(maxsize=64)
-def _reflected(size: int, radius: int) -> NDArray[np.int64]:
-    """[size, taps]: the pixel that each tap of each output pixel reads."""
-    reads = np.abs(np.arange(size)[:, None] + np.arange(-radius, radius + 1))
-    return size - 1 - np.abs(size - 1 - reads)
-
-
-@lru_cache(maxsize=64)
-def _landing(size: int, radius: int) -> Tensor:
-    """[taps, size * size]: 1 where a tap of an output pixel reads an input pixel."""
-    lands = np.zeros((2 * radius + 1, size, size), np.float32)
-    for tap in range(2 * radius + 1):
-        lands[tap, np.arange(size), _reflected(size, radius)[:, tap]] = 1.0
-    return torch.from_numpy(lands.reshape(2 * radius + 1, -1))
-
-
-def _bands(taps: NDArray[np.float64], size: int, device: torch.device) -> Float[Tensor, "rows size size"]:
-    """The matrix of each row's blur along one axis."""
-    lands = _landing(size, taps.shape[1] // 2).to(device)
-    return (torch.from_numpy(taps.astype(np.float32)).to(device) @ lands).view(-1, size, size)
-
-
-def _blur_bands(pixels: Tensor, sigma: NDArray[np.float64]) -> Tensor:
-    size = pixels.shape[-1]
-    band = _bands(_taps(sigma, size), size, pixels.device)
-    across = torch.bmm(pixels.flatten(1, 3), band.mT).view(len(pixels), -1, size, size)
-    return torch.matmul(band[:, None], across).view(pixels.shape)
-
-
-_BLOCK = 16
-
-
-def _blur_blocks_(pixels: Float[Tensor, "channels time size size"], sigma: NDArray[np.float64]) -> None:
-    """The same for one clip of larger pixels on a CPU, ten times faster there than a grouped convolution.
-
-    Down: each output line is a weighted sum of input lines, which is what an embedding bag computes. Across: a block of
-    16 columns depends on few columns around it; the blocks of a blur of 48 pixels are those of any longer line.
-    """
-    size, lines = pixels.shape[-1], pixels.view(-1, pixels.shape[-1])
-    taps = _taps(sigma, size)
-    radius = taps.shape[1] // 2
-    reads = _line_reads(size, radius, len(lines) // size)
-    weights = torch.from_numpy(taps.astype(np.float32)).expand(reads.shape).contiguous()
-    down = F.embedding_bag(reads, lines, mode="sum", per_sample_weights=weights)
-    band = _bands(taps, 3 * _BLOCK, pixels.device)[0].T
-    inner = size // _BLOCK - 2
-    torch.mm(down[:, : 2 * _BLOCK], band[: 2 * _BLOCK, :_BLOCK], out=lines[:, :_BLOCK])
-    torch.mm(down[:, -2 * _BLOCK :], band[_BLOCK:, -_BLOCK:], out=lines[:, -_BLOCK:])
-    torch.bmm(
-        down[:, _BLOCK - radius :].as_strided((inner, len(lines), _BLOCK + 2 * radius), (_BLOCK, size, 1)),
-        band[_BLOCK - radius : 2 * _BLOCK + radius, _BLOCK : 2 * _BLOCK].expand(inner, -1, -1),
-        out=lines[:, _BLOCK:].as_strided((inner, len(lines), _BLOCK), (_BLOCK, size, 1)),
-    )
-
-
-@lru_cache(maxsize=64)
-def _line_reads(size: int, radius: int, planes: int) -> Int[Tensor, "lines taps"]:
-    return torch.from_numpy((_reflected(size, radius) + size * np.arange(planes)[:, None, None]).reshape(planes * size, -1))
+        change_rows_(pixels, drawn, lambda x, rows: add_noise(x, look.noise[rows], aug.noise_std, scale))
 
 
 def _by_channel(values: NDArray[np.float64], like: Tensor) -> Tensor:
@@ -285,8 +190,8 @@ def sobel(pixels: Float[Tensor, "rows 3 time size size"], scale: Scale) -> Tenso
     across, down = p[..., 2:] - p[..., :-2], p[..., 2:, :] - p[..., :-2, :]
     gx = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
     gy = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
-    std, black, white = (_by_channel(v, pixels) for v in (np.asarray(scale.std), scale.normalize(0.0), scale.normalize(1.0)))
-    return torch.minimum(torch.sqrt(gx * gx + gy * gy).view(pixels.shape) / 4 + black, white + 0 * std)
+    black, white = (_by_channel(scale.normalize(v), pixels) for v in (0.0, 1.0))
+    return torch.minimum(torch.sqrt(gx * gx + gy * gy).view(pixels.shape) / 4 + black, white)
 
 
 def cutout(pixels: Float[Tensor, "rows 3 time size size"], where: Float[np.ndarray, "rows 2"], ratio: float) -> Tensor:
@@ -299,12 +204,16 @@ def cutout(pixels: Float[Tensor, "rows 3 time size size"], where: Float[np.ndarr
     return pixels.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None, None], 0.0)
 
 
-def add_noise(pixels: Float[Tensor, "rows 3 time size size"], key: Int[np.ndarray, " rows"], std: float, scale: Scale) -> Tensor:
-    """Gaussian noise of standard deviation ``std`` (pixels being in 0..1), clipped to [0, 1]; a function of the key alone."""
-    black, white, spread = (
-        _by_channel(v, pixels) for v in (scale.normalize(0.0), scale.normalize(1.0), std / np.asarray(scale.std))
-    )
-    noise = _normal(torch.from_numpy(key).to(pixels.device), pixels[0].numel()).view(pixels.shape)
+def add_noise(
+    pixels: Float[Tensor, "rows 3 time size size"], key: Int[np.ndarray, " rows"], std: float, scale: Scale
+) -> Tensor:
+    """Gaussian noise of standard deviation ``std`` (pixels being in 0..1), clipped to [0, 1].
+
+    A function of the key alone, the same for all frames.
+    """
+    black, white = (_by_channel(scale.normalize(v), pixels) for v in (0.0, 1.0))
+    spread = _by_channel(std / np.asarray(scale.std), pixels)
+    noise = _normal(torch.from_numpy(key).to(pixels.device), pixels[0, :, 0].numel()).view(pixels[:, :, :1].shape)
     return torch.clamp(torch.addcmul(pixels, noise, spread), black, white)
 
 

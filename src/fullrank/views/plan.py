@@ -64,7 +64,8 @@ def center_views(
     aug = Augmentation(size_pixels=size_pixels, mean=mean, std=std)
     place = geometry.center_placement(batch.sizes.reshape(-1, 2).cpu().numpy(), ratio)
     frames = batch.frames.to(device, non_blocking=True)
-    return _render(frames.flatten(0, 1), 1, place, photometric.plain_look(num * clips), aug).unflatten(0, (num, clips))[:, :, 0]
+    pixels = _render(frames.flatten(0, 1), 1, place, photometric.plain_look(num * clips), aug)
+    return pixels.view(num, clips, *pixels.shape[2:])
 
 
 def _check(batch: ClipBatch) -> None:

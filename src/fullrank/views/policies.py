@@ -32,9 +32,7 @@ def moco_v2(size_pixels: int = 224) -> Augmentation:
 
 def byol(size_pixels: int = 224) -> Augmentation:
     """BYOL (Grill et al., 2020, table 6), asymmetric: blur 1.0 and 0.1, solarize 0.0 and 0.2."""
-    return Augmentation(
-        size_pixels=size_pixels, min_scale=0.08, saturation=0.2, blur_prob=(1.0, 0.1), solarize_prob=(0.0, 0.2)
-    )
+    return Augmentation(size_pixels=size_pixels, min_scale=0.08, saturation=0.2, blur_prob=(1.0, 0.1), solarize_prob=(0.0, 0.2))
 
 
 def vicreg(size_pixels: int = 224) -> Augmentation:
@@ -71,12 +69,12 @@ def slowfast(size_pixels: int = 224) -> Augmentation:
 
 
 def cifar_simclr(size_pixels: int = 32) -> Augmentation:
-    """lightly's CIFAR-10 benchmark: SimCLR at half strength without blur, normalised with ImageNet's mean and std."""
+    """CIFAR-10 benchmark of lightly: SimCLR at half strength without blur, normalised with ImageNet's mean and std."""
     return simclr(size_pixels, strength=0.5).model_copy(update={"blur_prob": (0.0,)})
 
 
 def cifar_swav(size_pixels: int = 32) -> Augmentation:
-    """lightly's CIFAR-10 benchmark for SwAV: two crops from 0.14, otherwise ``cifar_simclr``."""
+    """CIFAR-10 benchmark of lightly for SwAV: two crops from 0.14, otherwise ``cifar_simclr``."""
     return cifar_simclr(size_pixels).model_copy(update={"min_scale": 0.14})
 
 
@@ -121,7 +119,9 @@ def cifar_vicreg(size_pixels: int = 32) -> Augmentation:
 
 def weak(size_pixels: int = 224) -> Augmentation:
     """Random resized crop from 0.08 and flip: supervised training on ImageNet (Szegedy et al., 2015)."""
-    return plain(size_pixels).model_copy(update={"min_scale": 0.08, "min_aspect": 3 / 4, "max_aspect": 4 / 3, "flip_prob": (0.5,)})
+    return plain(size_pixels).model_copy(
+        update={"min_scale": 0.08, "min_aspect": 3 / 4, "max_aspect": 4 / 3, "flip_prob": (0.5,)}
+    )
 
 
 def digits(size_pixels: int = 32) -> Augmentation:
