@@ -229,7 +229,7 @@ def test_nothing_and_damaged_files_are_one_sentence(tmp_path, capsys):
         ("cut.pt", "is damaged or cut off"),
         ("page.pth", "It is a web page; download the file itself"),
         ("pointer.pt", "Git LFS pointer to it; run `git lfs pull`"),
-        ("noise.pth", "is neither a torch, .safetensors, .npy nor .npz file, or damaged"),
+        ("noise.pth", "is neither a torch, .safetensors, .npy nor .npz file, or its beginning is damaged"),
         ("text.txt", "is neither a torch"),
         ("cut.npy", "is damaged or cut off"),
         ("no.npz", "is damaged or cut off"),

@@ -57,7 +57,7 @@ def build(name: str, network: type[nn.Module] = TinyNet, **settings: Any) -> Met
     kind = load_method(name)
     method = kind(kind.Config(**(SMALL[name] | settings)), lambda role: network(), RECORDS)
     if kind.needs_labels:
-        method.set_labels(torch.arange(RECORDS) % 5 - 1, 4)  # type: ignore[operator]
+        method.set_labels({"label": torch.arange(RECORDS) % 5 - 1}, {"label": 4})  # type: ignore[operator]
     return method
 
 

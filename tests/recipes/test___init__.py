@@ -42,15 +42,15 @@ def test_flags_and_json_bring_the_same_settings_back(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_flag_changes_its_setting_and_nothing_else(name):
     config = recipe(name)
-    field = "label-name" if method_of(name).needs_labels else "augmentation.min-scale"
+    field = "label-names" if method_of(name).needs_labels else "augmentation.min-scale"
     value = "other" if method_of(name).needs_labels else "0.01"
     changed = tyro.cli(type(config), default=config, args=["--data.batch-size", "6", f"--method.{field}", value])
     before, after = json.loads(config.model_dump_json()), json.loads(changed.model_dump_json())
     assert after["data"].pop("batch_size") == 6
     before["data"].pop("batch_size")
     if method_of(name).needs_labels:
-        assert after["method"].pop("label_name") == "other"
-        before["method"].pop("label_name")
+        assert after["method"].pop("label_names") == ["other"]
+        before["method"].pop("label_names")
     else:
         assert after["method"]["augmentation"].pop("min_scale") == 0.01
         before["method"]["augmentation"].pop("min_scale")

@@ -69,7 +69,7 @@ def test_merging_leaves_the_other_alone() -> None:
 
 
 def test_moments_of_other_widths_or_forms_do_not_merge() -> None:
-    with pytest.raises(ShapeError, match="3 and 2"):
+    with pytest.raises(ShapeError, match="2 and 3"):
         Moments(2).merge(Moments(3))
     with pytest.raises(ShapeError, match="normalised"):
         Moments(2).merge(Moments(2, normalized=True))

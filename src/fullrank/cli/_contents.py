@@ -145,10 +145,9 @@ def load_plain(path: Path, zipped: bool) -> Any:
             raise CheckpointError(
                 f"{path} must be data only. It is a TorchScript program; save its state dict with its own code."
             ) from error
-        what = "is damaged or cut off" if zipped else "is neither a torch, .safetensors, .npy nor .npz file, or damaged"
-        raise CheckpointError(
-            f"{path} must be a checkpoint, weights or an array. It {what} ({_line(error)}); copy it again."
-        ) from error
+        what = "is neither a torch, .safetensors, .npy nor .npz file, or its beginning is damaged; check what it is."
+        what = f"is damaged or cut off ({_line(error)}); copy it again." if zipped else what
+        raise CheckpointError(f"{path} must be a checkpoint, weights or an array. It {what}") from error
 
 
 def _checksums(path: Path) -> str:

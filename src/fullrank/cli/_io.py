@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fullrank.errors import SettingError
@@ -59,7 +60,7 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
         numeric = all(isinstance(row[i], int | float) or row[i] in ("", "-") for row in rows) and bool(rows)
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        drawn.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
     console.print(drawn)
 
 

@@ -139,10 +139,8 @@ def _facts(title: str, facts: dict[str, Any]) -> None:
 
 
 def _short(value: Any) -> str:
-    from rich.markup import escape
-
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return escape(text if len(text) <= 400 else f"{text[:397]}...")
+    return text if len(text) <= 400 else f"{text[:397]}..."
 
 
 def _size(count: int) -> str:

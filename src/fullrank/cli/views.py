@@ -106,9 +106,6 @@ def _operators(config: RunConfig[Any], out: Path) -> dict[str, Any]:
     middle = len(frames) // 2
     clips = [frames[middle : middle + 1]] if len(frames) == 1 else [frames[middle : middle + 1], frames]
     operator_gallery(clips, out, seed=config.seed)
-    number = batch.index.tolist()
-    return {
-        "what": f"ten operators on record {number[0]}",
-        "records": number,
-        "operators": list(operators(config.data.canvas_pixels)),
-    }
+    record = int(batch.index[0])
+    names = list(operators(config.data.canvas_pixels))
+    return {"what": f"ten operators on record {record}", "records": [record], "operators": names}

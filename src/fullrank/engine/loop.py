@@ -81,11 +81,9 @@ def train(
     total = total_steps(config, steps_per_epoch)
 
     torch.manual_seed(config.seed)
-    labels, num_classes = _labels(cls, config, source)
     start_weights = backbone_weights(config.backbone.weights) if config.backbone.weights and state is None else None
     method = build_method(config, len(source), weights=start_weights)
-    if labels is not None:
-        method.set_labels(labels, num_classes)  # type: ignore[operator]
+    _give_labels(method, config, source)
     if fabric.world_size > 1:
         distributed.synchronise_batch_norm(method)
     if state is not None:
@@ -97,7 +95,7 @@ def train(
 
     if resume is None:
         folder = Path(fabric.broadcast(str(new_folder(config, recipe)) if fabric.is_global_zero else ""))
-        record = make_record(config, name, recipe, len(source), num_classes, command)
+        record = make_record(config, name, recipe, len(source), command)
         if fabric.is_global_zero:
             write_record(folder, record, str(fabric._precision.precision), fabric.device.type)
     first = 0 if state is None else int(state["step"])
@@ -193,14 +191,16 @@ def _seed(seed: int, step: int, rank: int) -> int:
     return int(uniform(seed, step, [rank + 1], "torch", 1)[0, 0] * 2**53)
 
 
-def _labels(cls: type[Method], config: RunConfig[Any], source: Source) -> tuple[torch.Tensor | None, int]:
-    if not cls.needs_labels:
-        return None, 0
-    wanted = config.method.label_name
-    if wanted not in source.labels:
-        have = ", ".join(source.labels) or "none"
-        raise DataError(f"The data must have labels named '{wanted}' for a supervised run. Got {have}; set --method.label-name.")
-    return torch.as_tensor(source.labels[wanted]), len(source.classes[wanted])
+def _give_labels(method: Method, config: RunConfig[Any], source: Source) -> None:
+    """Only the supervised baseline gets labels, and only here."""
+    if not method.needs_labels:
+        return
+    for name in config.method.label_names:
+        if name not in source.labels:
+            have = ", ".join(source.labels) or "none"
+            raise DataError(f"The data must have labels named '{name}' for a supervised run. Got {have}; set --method.label-names.")
+    labels = {name: torch.as_tensor(values) for name, values in source.labels.items()}
+    method.set_labels(labels, {name: len(names) for name, names in source.classes.items()})  # type: ignore[operator]
 
 
 def _agreed(fabric: Fabric, elapsed: float, budget: float | None) -> float:

@@ -13,8 +13,8 @@ from fullrank.spectrum.diagnosis import cheap_complete
 from fullrank.spectrum.measures import cheap_measures, measure_all
 
 SPACES = ("representation", "embedding")
-FLOPS_PER_SECOND = 1e10
-"""a low guess of float64 speed, used only to decide whether the first spectrum fits into the budget"""
+FLOPS_PER_SECOND = 2e10
+"""a low guess of float64 speed, used only to decide when the first spectrum fits into the budget"""
 
 
 class Ring:
@@ -97,7 +97,11 @@ class CollapseMonitor:
     def _expected(self, batches: dict[str, Tensor]) -> float:
         if self.cost_seconds is not None:
             return self.cost_seconds
-        return sum(self.cfg.buffer_rows * b.shape[1] ** 2 + 30 * b.shape[1] ** 3 for b in batches.values()) / FLOPS_PER_SECOND
+        flops = 0.0
+        for space, batch in batches.items():
+            n, d = max(self.rings[space].used, 1), batch.shape[1]
+            flops += 3 * (n * d * min(n, d) + 10 * min(n, d) ** 3)
+        return flops / FLOPS_PER_SECOND
 
     def _spectra(self, step: int) -> None:
         start = time.perf_counter()

@@ -118,7 +118,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def make_record(config: RunConfig[Any], method: str, recipe: str, num_records: int, num_classes: int, command: str | None) -> dict[str, Any]:
+def make_record(
+    config: RunConfig[Any], method: str, recipe: str, num_records: int, command: str | None
+) -> dict[str, Any]:
     """What config.json holds."""
     settings = config.model_dump(mode="json")
     return {
@@ -128,7 +130,6 @@ def make_record(config: RunConfig[Any], method: str, recipe: str, num_records: i
         "settings": settings,
         "hash": settings_hash({k: v for k, v in settings.items() if k != "out"}),
         "num_records": num_records,
-        "num_classes": num_classes,
         "command": command or " ".join(["python", *sys.argv]),
     }
 

@@ -12,17 +12,17 @@ def tiny() -> RunConfig[Supervised.Config]:
     Settings: ours.
     Command: `fullrank train supervised.tiny`. Not measured.
     """
-    method = Supervised.Config(augmentation=policies.digits(_targets.TINY_PIXELS), label_name="digit")
+    method = Supervised.Config(augmentation=policies.digits(_targets.TINY_PIXELS), label_names=("digit",))
     return RunConfig[Supervised.Config](method=method, **_targets.TINY)
 
 
 def moving_digits() -> RunConfig[Supervised.Config]:
-    """The embedded world: which digit, or with --method.label-name motion which motion.
+    """The embedded world: which digit and which motion, learned together.
 
     Settings: ours; network and steps of the other methods' recipe.
     Command: `fullrank train supervised.moving_digits`. Not measured.
     """
-    method = Supervised.Config(augmentation=policies.digits(_targets.MOVING_DIGITS_PIXELS), label_name="digit")
+    method = Supervised.Config(augmentation=policies.digits(_targets.MOVING_DIGITS_PIXELS), label_names=("digit", "motion"))
     return RunConfig[Supervised.Config](method=method, **_targets.MOVING_DIGITS)
 
 

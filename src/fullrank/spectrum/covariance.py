@@ -246,7 +246,9 @@ def _float64(x: Array | Tensor, d: int, first_row: int = 0) -> NDArray[np.float6
     if x.ndim != 2 or x.shape[1] != d:
         raise ShapeError(f"features must be [n, {d}]. Got {list(x.shape)}.")
     rows = np.ascontiguousarray(x, dtype=np.float64)
-    if not np.isfinite(rows.sum()):
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = rows.sum()
+    if not np.isfinite(total):
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1)) + first_row
         if len(bad):
             named = ", ".join(str(i) for i in bad[:5]) + (", ..." if len(bad) > 5 else "")

@@ -6,6 +6,7 @@ else, so a file that pretends to be a batch cannot run code.
 
 import io
 import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -136,7 +137,7 @@ def _read_pack(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.int6
         with np.load(path, allow_pickle=False) as pack:
             images = _decode(pack["jpeg"].tobytes(), pack["offsets"].tolist())
             return images, {"label": pack["labels"].astype(np.int64)}, {"label": [str(name) for name in pack["classes"]]}
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"A CIFAR pack must hold jpeg, offsets, labels and classes. Got {path}: {error}.") from None
 
 

@@ -136,7 +136,7 @@ def _media(root: Path) -> Iterator[tuple[str, str, str]]:
         folder = root / prefix
         try:
             about = folder.stat()
-            if False:
+            if (about.st_dev, about.st_ino) in entered:
                 continue
             entered.add((about.st_dev, about.st_ino))
             with os.scandir(folder) as entries:

@@ -3,9 +3,9 @@
 It needs no download (the digits come with scikit-learn) and answers what natural video cannot: does an encoder see
 motion, or only appearance? The canvas is a torus: what leaves on one side enters on the other. Start positions are
 uniform on it, so for every motion a single frame shows the same distribution of position, size, orientation and
-brightness; the motion can be read only from how frames follow each other, and it never changes within a file. The ink
-flickers between light and dark, so that pixels are no feature: their nearest neighbours share the flicker.
-Training and test files differ in digit image, start, phase, speed, brightness and flicker.
+brightness; the motion can be read only from how frames follow each other, and it never changes within a file. The
+light flickers from frame to frame, so that pixels are no feature: their nearest neighbours share the flicker.
+Training and test files differ in digit image, start, phase, speed, contrast and flicker.
 """
 
 import csv
@@ -63,7 +63,7 @@ class World(Settings):
     """the classes of the label "motion\""""
     canvas_pixels: Annotated[int, Field(ge=16, multiple_of=2)] = 32
     """side of the square frame"""
-    digit_pixels: Annotated[int, Field(ge=8)] = 16
+    digit_pixels: Annotated[int, Field(ge=8)] = 20
     """side of the digit; the scan of 8x8 is enlarged with a cubic kernel"""
     num_frames: Annotated[int, Field(ge=2)] = 24
     """frames of a file"""
@@ -77,17 +77,14 @@ class World(Settings):
     """smallest radius of a circle, or amplitude of a motion to and fro, in pixels"""
     max_radius: Annotated[float, Field(gt=0.0)] = 6.0
     """largest radius or amplitude, in pixels"""
-    min_background: Prob = 0.4
-    """darkest background, brightness being in 0..1"""
-    max_background: Prob = 0.6
-    """brightest background"""
+    min_background: Prob = 0.0
+    """darkest background, brightness being in 0..1; it is drawn anew for every frame: the light flickers"""
+    max_background: Prob = 0.7
+    """brightest background; equal to the darkest, neighbours among raw pixels tell the motion"""
     min_contrast: Prob = 0.2
-    """faintest ink: how far its brightness is from the background's"""
-    max_contrast: Prob = 0.4
+    """faintest ink: how much brighter it is than the background; one draw a file"""
+    max_contrast: Prob = 0.3
     """strongest ink"""
-    dark_prob: Prob = 0.5
-    """share of frames whose ink is darker than the background, drawn for each frame: a flicker that a person looks
-    past, and without which neighbours among raw pixels tell the motion"""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -95,10 +92,9 @@ class World(Settings):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if low > high:
                 raise ValueError(f"min_{name} must be at most max_{name}. Got {low} and {high}")
-        if self.max_contrast > min(1 - self.max_background, self.min_background):
+        if self.max_background + self.max_contrast > 1.0:
             raise ValueError(
-                "background + max_contrast and background - max_contrast must be in 0..1. "
-                f"Got max_contrast {self.max_contrast} with a background of {self.min_background} to {self.max_background}"
+                f"max_background + max_contrast must be at most 1. Got {self.max_background} and {self.max_contrast}"
             )
         if self.digit_pixels > self.canvas_pixels:
             raise ValueError(f"digit_pixels must be at most canvas_pixels. Got {self.digit_pixels} and {self.canvas_pixels}")
@@ -152,7 +148,7 @@ def render(
 
 
 def plan(world: World, split: str) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    """The factors of every file of a split: digit, motion, image (of the 1,797), down, right, phase, speed, radius, ..."""
+    """The factors of every file of a split, by name; ``image`` counts scikit-learn's 1,797 scans."""
     from sklearn.datasets import load_digits
 
     digits = np.asarray(load_digits().target, dtype=np.int64)
@@ -166,7 +162,7 @@ def plan(world: World, split: str) -> dict[str, NDArray[np.float64] | NDArray[np
         mine = mine[cut:] if split == "train" else mine[:cut]
         rows = files[files % 10 == digit]
         images[rows] = mine[np.arange(len(rows)) % len(mine)]
-    drawn = draws.uniform(world.seed, SPLITS.index(split), files, "moving_digits", 7).T
+    drawn = draws.uniform(world.seed, SPLITS.index(split), files, "moving_digits", 6).T
     return {
         "digit": files % 10,
         "motion": files // 10 % len(world.motions),
@@ -177,7 +173,6 @@ def plan(world: World, split: str) -> dict[str, NDArray[np.float64] | NDArray[np
         "speed": world.min_speed + (world.max_speed - world.min_speed) * drawn[3],
         "radius": world.min_radius + (world.max_radius - world.min_radius) * drawn[4],
         "contrast": world.min_contrast + (world.max_contrast - world.min_contrast) * drawn[5],
-        "background": world.min_background + (world.max_background - world.min_background) * drawn[6],
     }
 
 
@@ -188,9 +183,9 @@ def _brightness(
     motion = world.motions[int(factors["motion"])]
     path = displacement(motion, factors["speed"], factors["radius"], factors["phase"], time)
     ink = render(scan, path + [factors["down"], factors["right"]], world)
-    dark = draws.uniform(world.seed, SPLITS.index(split), [file], "dark", world.num_frames)[0] < world.dark_prob
-    sign = np.where(dark, -1.0, 1.0)[:, None, None]
-    return np.asarray(factors["background"] + sign * factors["contrast"] * ink)
+    light = draws.uniform(world.seed, SPLITS.index(split), [file], "light", world.num_frames)[0][:, None, None]
+    background = world.min_background + (world.max_background - world.min_background) * light
+    return np.asarray(background + factors["contrast"] * ink)
 
 
 def _encode(path: Path, bright: NDArray[np.float64], frames_per_second: int) -> None:

@@ -1,0 +1,118 @@
+"""`fullrank spectrum` on tables, plain files and bad input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fullrank.cli import main
+from fullrank.spectrum.measures import MEASURES, measure
+
+RNG = np.random.default_rng(0)
+HEALTHY = RNG.normal(size=(200, 16)).astype(np.float32)
+COLLAPSED = (RNG.normal(size=8) + 0.004 * RNG.normal(size=(200, 8))).astype(np.float32)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    folder = tmp_path / "tables" / "mine"
+    folder.mkdir(parents=True)
+    np.save(folder / "representation.npy", HEALTHY)
+    np.save(folder / "embedding.npy", COLLAPSED)
+    return folder
+
+
+def test_a_plain_file_gives_every_measure_and_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "features.npy", HEALTHY)
+    out = tmp_path / "out.json"
+    assert main(["spectrum", str(tmp_path / "features.npy"), "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert set(result["measures"]) == set(MEASURES)
+    rank = result["measures"]["effective_rank"]
+    assert rank["value"] == pytest.approx(measure(HEALTHY, "effective_rank"))
+    assert (rank["n"], rank["d"], rank["centred"], rank["normalized"]) == (200, 16, True, False)
+    assert result["diagnosis"]["verdict"] == "healthy"
+    printed = capsys.readouterr().out
+    assert "The representation is healthy: effective rank" in printed
+    assert f"{rank['value']:.1f}" in printed
+
+
+def test_a_table_gives_both_spaces_and_a_figure(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "other.npy", HEALTHY[:, :5])
+    figure, out = tmp_path / "figure.svg", tmp_path / "out.json"
+    argv = ["spectrum", str(table), str(tmp_path / "other.npy"), "--labels", "mine", "narrow", "--out", str(figure)]
+    assert main([*argv, "--json", str(out)]) == 0
+    assert figure.read_text().startswith("<?xml")
+    result = json.loads(out.read_text())["inputs"]
+    assert list(result) == ["mine", "narrow"]
+    assert list(result["mine"]["spaces"]) == ["representation", "embedding"]
+    assert result["mine"]["spaces"]["embedding"]["measures"]["std"]["d"] == 8
+    assert result["mine"]["diagnosis"]["verdict"] == "complete"
+    assert result["mine"]["diagnosis"]["space"] == "embedding"
+    assert result["narrow"]["diagnosis"]["verdict"] == "healthy"
+    assert "mine: The embedding has collapsed completely" in capsys.readouterr().out
+
+
+def test_the_scale_that_a_method_fixes_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "z.npy", 0.004 * HEALTHY)
+    argv = ["spectrum", str(tmp_path / "z.npy"), "--space", "embedding"]
+    assert main(argv) == 0
+    assert "The embedding is healthy" in capsys.readouterr().out
+    assert main([*argv, "--healthy-std", "1"]) == 0
+    assert "The embedding has collapsed completely: std 0.004 (healthy 1)" in capsys.readouterr().out
+
+
+def test_lines_fit_a_narrow_terminal(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spectrum", str(table)]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith(("input", "mine  "))]
+    assert len(rows) == 3
+    assert max(map(len, rows)) <= 80
+
+
+def with_nan() -> np.ndarray:
+    x = HEALTHY.copy()
+    x[[3, 7], 2] = np.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (with_nan(), "2 rows: 3, 7"),
+        (HEALTHY[:1], "at least 2 rows"),
+        (HEALTHY[:, None], "3 axes"),
+        (HEALTHY[0], "1 axes"),
+        (np.array([["a", "b"]]), "real numbers"),
+    ],
+)
+def test_bad_arrays_end_with_one_sentence(
+    array: np.ndarray, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "bad.npy", array)
+    assert main(["spectrum", str(tmp_path / "bad.npy")]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert "bad.npy" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_other_mistakes_end_with_one_sentence(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    for argv, words in (
+        ([str(tmp_path / "text.npy")], "text.npy must be an array"),
+        ([str(tmp_path / "missing.npy")], "nothing there"),
+        ([str(tmp_path)], "representation.npy"),
+        ([str(tmp_path / "run")], "fullrank extract"),
+        ([str(table), "--out", "figure.jpg"], ".pdf, .svg, .png"),
+        ([str(table), "--labels", "a", "b"], "2 for 1 inputs"),
+        ([str(table), str(table)], "twice"),
+        ([str(table), "--healthy-std", "0"], "above 0"),
+        ([], "Got none"),
+    ):
+        assert main(["spectrum", *argv]) == 2, argv
+        message = capsys.readouterr().err
+        assert words in message
+        assert len(message.splitlines()) == 1

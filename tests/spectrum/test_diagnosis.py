@@ -1,0 +1,159 @@
+"""Planted kinds are told apart, scale before rank; and the live alarm catches a real collapse without crying wolf."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fullrank.errors import DataError, SettingError
+from fullrank.objectives import decorrelation
+from fullrank.spectrum.diagnosis import cheap_complete, diagnose
+from fullrank.spectrum.measures import cheap_measures, measure_all
+
+N, D = 600, 64
+
+
+def gaussian(n: int = N, d: int = D) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(n, d))
+
+
+def low_rank(r: int) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    return rng.normal(size=(N, r)) @ rng.normal(size=(r, D)) + 1e-6 * rng.normal(size=(N, D))
+
+
+DIRECTION = np.random.default_rng(3).normal(size=D)
+PLANTED = {
+    "isotropic": (gaussian(), "healthy"),
+    "power law": (gaussian() / np.sqrt(np.arange(1, D + 1)), "healthy"),
+    "rank 3": (low_rank(3), "dimensional"),
+    "half the directions": (low_rank(D // 2), "dimensional"),
+    "shared direction": (gaussian() + 4 * DIRECTION, "mean_shift"),
+    "equal rows": (np.tile(DIRECTION, (N, 1)), "complete"),
+    "zeros": (np.zeros((N, D)), "complete"),
+    "equal rows and noise of full rank": (DIRECTION + 0.01 * gaussian(), "complete"),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_kinds_of_the_embedding(name: str) -> None:
+    x, kind = PLANTED[name]
+    found = diagnose({"representation": measure_all(gaussian()), "embedding": measure_all(x)})
+    assert found.kinds == {"representation": "healthy", "embedding": kind}
+    assert found.verdict == kind
+    assert found.space == ("representation" if kind == "healthy" else "embedding")
+
+
+def test_scale_is_read_before_rank() -> None:
+    noise = measure_all(PLANTED["equal rows and noise of full rank"][0])
+    assert noise["effective_rank"] > 0.9 * D
+    found = diagnose({"embedding": noise})
+    assert found.verdict == "complete"
+    assert found.sentence.startswith("The embedding has collapsed completely: mean cosine 0.9999 between different records")
+    assert f"of at most {D}" in found.sentence
+
+
+def test_both_spaces_and_their_bounds_are_in_the_sentence() -> None:
+    found = diagnose({"representation": measure_all(gaussian(40)), "embedding": measure_all(low_rank(3))})
+    assert "The embedding has collapsed in dimension: effective rank" in found.sentence
+    assert f"of at most {D} (the width)" in found.sentence
+    assert "The representation is healthy" in found.sentence
+    assert "of at most 39 (n - 1)" in found.sentence
+    assert found.evidence["representation"]["bound"] == 39
+
+
+def test_the_representation_leads_where_both_are_as_bad() -> None:
+    same = measure_all(PLANTED["equal rows"][0])
+    assert diagnose({"embedding": same, "representation": same}).space == "representation"
+
+
+def test_few_rows_are_warned_about() -> None:
+    assert diagnose({"representation": measure_all(gaussian(2 * D))}).warnings == ()
+    (warning,) = diagnose({"representation": measure_all(gaussian(2 * D - 1))}).warnings
+    assert "n = 127 rows for d = 64" in warning
+
+
+def test_a_small_scale_is_collapse_only_where_the_method_fixes_the_scale() -> None:
+    tiny = measure_all(0.004 * gaussian())
+    free = diagnose({"embedding": tiny})
+    assert free.verdict == "healthy"
+    assert "std is 0.004" in free.warnings[0]
+    fixed = diagnose({"embedding": tiny}, healthy_std=1.0, method="vicreg")
+    assert fixed.verdict == "complete"
+    assert "std 0.004 (healthy 1)" in fixed.sentence
+    assert "variance_weight" in (fixed.advice or "")
+    assert diagnose({"representation": tiny}, healthy_std=1.0).verdict == "healthy", "the scale of h is free"
+
+
+def test_advice_is_only_given_where_it_is_known() -> None:
+    collapsed = {"embedding": measure_all(PLANTED["equal rows"][0])}
+    assert diagnose(collapsed).advice is None
+    assert diagnose(collapsed, method="byol").advice is None
+
+
+def test_the_verdict_does_not_depend_on_scale_rotation_or_order() -> None:
+    rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(D, D)))[0]
+    for x, kind in PLANTED.values():
+        for changed in (1e-3 * x, 1e3 * x, x[::-1], x @ rotation):
+            assert diagnose({"embedding": measure_all(changed)}).verdict == kind
+
+
+def test_missing_and_bad_measures_are_refused() -> None:
+    row = measure_all(gaussian())
+    with pytest.raises(DataError, match="mean_cosine"):
+        diagnose({"embedding": {k: v for k, v in row.items() if k != "mean_cosine"}})
+    with pytest.raises(DataError, match="measure_all"):
+        diagnose({"embedding": cheap_measures(gaussian())})
+    with pytest.raises(DataError, match="finite"):
+        diagnose({"embedding": row | {"std": float("nan")}})
+    with pytest.raises(SettingError, match="none"):
+        diagnose({"embedding": None})
+    with pytest.raises(SettingError, match="teacher"):
+        diagnose({"teacher": row})
+
+
+def relu_network(depth: int, seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Linear(96, 96), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_relu_networks_raise_no_alarm(seed: int) -> None:
+    """Their outputs are non-negative, so they share a direction: mean cosine 0.9 and more without being collapsed."""
+    x = torch.randn(256, 96, generator=torch.Generator().manual_seed(seed))
+    measures = measure_all(relu_network(6, seed)(x))
+    assert measures["mean_cosine"] > 0.9
+    assert cheap_complete(measures, "representation") is None
+    assert diagnose({"representation": measures}).kinds["representation"] != "complete"
+
+
+def test_a_space_without_thresholds_raises_no_alarm() -> None:
+    assert cheap_complete(cheap_measures(PLANTED["zeros"][0]), "prediction") is None
+
+
+@pytest.mark.parametrize("variance_weight", [0.0, 25.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_alarm_names_vicreg_without_its_variance_term_within_100_steps(variance_weight: float, seed: int) -> None:
+    """A small network really trained: the alarm comes with the collapse, and never in the healthy run."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(32, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())
+    head = nn.Sequential(nn.Linear(64, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64))
+    optimizer = torch.optim.SGD([*net.parameters(), *head.parameters()], 0.02, momentum=0.9, weight_decay=5e-4)
+    first = None
+    for step in range(100):
+        x = torch.randn(64, 1, 32)
+        h = net((x + 0.3 * torch.randn(64, 2, 32)).flatten(0, 1))
+        z = head(h)
+        if step % 10 == 0 and first is None:
+            alarm = cheap_complete(cheap_measures(z[::2]), "embedding", healthy_std=1.0)
+            first = None if alarm is None else step
+            assert cheap_complete(cheap_measures(h[::2]), "representation") is None
+        terms = decorrelation.vicreg(z.unflatten(0, (64, 2)))
+        optimizer.zero_grad()
+        (25 * terms.invariance + variance_weight * terms.variance + terms.covariance).backward()
+        optimizer.step()
+    assert (first is not None) == (variance_weight == 0)
+    assert first != 0
