@@ -8,7 +8,10 @@ VENV ?= .venv
 PEERS ?= .venv-peers
 OUT ?= runs
 BIN := $(VENV)/bin
-PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
+# pip warns of every local folder that it skips; those lines say nothing
+PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
+STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc 2> /dev/null || echo some)cores
+BENCHMARKS := $(filter-out tables torchvision_shim,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help install demo demo-tiny test check format bench docs test-peers clean
 
@@ -33,20 +36,21 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo 'installing fullrank into $(VENV) (a few minutes the first time)'
-	$(call PIP,$(VENV)) -c constraints.txt -e .
+	$(call PIP,$(VENV),-c constraints.txt -e .)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo 'installing what tests and linters need'
-	$(call PIP,$(VENV)) -c constraints.txt -e '.[dev]'
+	$(call PIP,$(VENV),-c constraints.txt -e '.[dev]')
 	@touch $@
 
 $(PEERS)/bin/python:
 	$(PYTHON) -m venv $(PEERS)
 
-$(PEERS)/.installed: pyproject.toml constraints.txt benchmarks/peers.txt | $(PEERS)/bin/python
+# They stay out of $(VENV): a torchvision built for GPUs breaks other packages by being there.
+$(PEERS)/.installed: constraints.txt benchmarks/peers.txt | $(PEERS)/bin/python
 	@echo 'installing the libraries to compare with into $(PEERS)'
-	$(call PIP,$(PEERS)) -c constraints.txt -r benchmarks/peers.txt -e '.[dev]'
+	$(call PIP,$(PEERS),-c constraints.txt -r benchmarks/peers.txt)
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -71,12 +75,15 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py
 
-bench: $(PEERS)/.installed
-	$(PEERS)/bin/python benchmarks/run.py
-	$(PEERS)/bin/python benchmarks/tables.py
+# One result file a script; `make bench BENCHMARKS=views` runs one of them.
+bench: $(VENV)/.installed $(PEERS)/.installed
+	for name in $(BENCHMARKS); do \
+	  $(BIN)/python benchmarks/$$name.py --out benchmarks/results/$(STAMP)_$$name.json; \
+	done
+	$(BIN)/python benchmarks/tables.py
 
-test-peers: $(PEERS)/.installed
-	$(PEERS)/bin/python -m pytest -m peers
+test-peers: $(VENV)/.installed-dev $(PEERS)/.installed
+	$(BIN)/python -m pytest -m peers
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .mypy_cache build dist

@@ -138,6 +138,13 @@ def test_a_bad_record_is_replaced_by_one_drawn_by_hash_and_named() -> None:
     assert replaced == next(int(i) for i in order if i != record)
 
 
+def test_a_replacement_is_read_where_it_would_be_read_itself() -> None:
+    batch = take(make(Fake(bad=[0, 3, 4])), 1)[0]
+    expected = draws.uniform(3, 0, batch.index.numpy(), "clip_start", 2)
+    assert batch.skipped
+    np.testing.assert_array_equal(batch.start_seconds, expected)
+
+
 def test_one_good_record_among_a_few_is_always_found() -> None:
     batch = take(make(Fake(records=9, bad=range(8)), batch_size=9), 1)[0]
     assert batch.index.tolist() == [8] * 9
@@ -234,22 +241,25 @@ def test_reading_draws_nothing_from_the_global_generator() -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_workers_end_silently_when_the_group_is_interrupted() -> None:
-    """As Ctrl-C does: the signal goes to the whole process group, and only the parent answers it."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_parent(number: signal.Signals) -> None:
+    """As Ctrl-C and job managers do: the parent finishes with its workers, then they end, and nobody prints a traceback."""
     script = """
-        import time
-        import numpy as np
+        import signal
         from fullrank.data.workers import in_processes
 
-        def read(key):
-            time.sleep(0.01)
-            return key
-
-        try:
-            for key, value in in_processes(read, iter(int, 1), 2):
-                print("ready", flush=True)
-        except KeyboardInterrupt:
-            print("stopped", flush=True)
+        told = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *args: told.append(0))
+        left = 20
+        for key, value in in_processes(lambda key: key, iter(int, 1), 2):
+            print("ready", flush=True)
+            while not told:
+                signal.pause()
+            left -= 1
+            if not left:
+                break
+        print("finished", flush=True)
     """
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
@@ -261,9 +271,10 @@ def test_workers_end_silently_when_the_group_is_interrupted() -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     workers = subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True, text=True, check=False).stdout.split()
-    os.killpg(child.pid, signal.SIGINT)
+    assert len(workers) == 2
+    time.sleep(0.3)  # the second worker starts
+    os.killpg(child.pid, number)
     output, errors = child.communicate(timeout=60)
-    assert output.endswith("stopped\n")
+    assert output.endswith("finished\n")
     assert errors == ""
-    time.sleep(0.1)
     assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")]

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from fullrank.data import video_file
@@ -342,6 +343,22 @@ def test_what_cannot_be_decoded_says_why(
         assert caught.value.path == str(path)
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "song.m4v"
+    with av.open(str(path), "w", format="mp4") as out:
+        sound: Any = out.add_stream("aac", rate=8000)
+        cover: Any = out.add_stream("png", rate=1)
+        cover.height, cover.width, cover.pix_fmt, cover.disposition = 48, 64, "rgb24", Disposition.attached_pic
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        samples.sample_rate = 8000
+        out.mux(cover.encode(av.VideoFrame.from_ndarray(picture(3), format="rgb24")) + cover.encode(None))
+        out.mux(sound.encode(samples) + sound.encode(None))
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 1
+    with pytest.raises(MediaError, match="no video stream"):
+        probe(path)
 
 
 def test_probe_says_what_the_container_says(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def normalized(x, scale):
 
 
 def naive_color(rgb, mean_grey, b, c, s, h):
-    """One pixel: brightness, contrast about the mean grey, saturation, hue as a turn in YIQ; one after the other."""
+    """One pixel: brightness, contrast about the mean grey, saturation, hue as a turn about the grey diagonal; one after the other."""
 
     def grey(p):
         return 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]
@@ -34,11 +34,8 @@ def naive_color(rgb, mean_grey, b, c, s, h):
     p = b * np.asarray(rgb, float)
     p = c * p + (1 - c) * b * mean_grey
     p = s * p + (1 - s) * grey(p)
-    yiq = np.array([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
-    y, i, q = yiq @ p
-    turn = -2 * np.pi * h
-    i, q = i * np.cos(turn) - q * np.sin(turn), i * np.sin(turn) + q * np.cos(turn)
-    return np.linalg.solve(yiq, [y, i, q])
+    axis, angle = np.ones(3) / np.sqrt(3), 2 * np.pi * h  # Rodrigues' formula
+    return p * np.cos(angle) + np.cross(axis, p) * np.sin(angle) + axis * (axis @ p) * (1 - np.cos(angle))
 
 
 @pytest.mark.parametrize("factors", [(1.3, 1.0, 1.0, 0.0), (1.0, 0.6, 1.0, 0.0), (1.0, 1.0, 1.7, 0.0), (1.0, 1.0, 1.0, 0.1), (0.7, 1.4, 0.0, 0.2), (1.2, 0.7, 1.3, -0.15)])  # fmt: skip
@@ -54,14 +51,15 @@ def test_colors_equal_the_steps_one_after_the_other(factors, scale):
         np.testing.assert_allclose(out[0, :, k], expected, atol=3e-5)
 
 
-def test_the_four_steps_commute_so_their_order_needs_no_draw():
-    one_each = [
-        photometric.color_matrix(*(np.array([v]) for v in f))[0]
-        for f in [(1.3, 1, 1, 0.0), (1, 0.6, 1, 0.0), (1, 1, 1.7, 0.0), (1, 1, 1, 0.2)]
-    ]
-    for first in one_each:
-        for second in one_each:
-            np.testing.assert_allclose(first @ second, second @ first, atol=1e-9)
+def test_grayscale_drops_the_colour_of_what_the_jitter_made():
+    u = np.random.default_rng(0).random((50, photometric.NUM_DRAWS))
+    jitter = {"jitter_prob": (1.0,), "saturation": 0.8, "hue": 0.2}
+    view = np.zeros(50, np.int64)
+    colored = photometric.draw_look(u, Augmentation(grayscale_prob=(0.0,), **jitter), view).matrix
+    grey = photometric.draw_look(u, Augmentation(grayscale_prob=(1.0,), **jitter), view).matrix
+    rgb = np.array([0.9, 0.2, 0.4])
+    for before, after in zip(colored @ rgb, grey @ rgb, strict=True):
+        np.testing.assert_allclose(after, np.full(3, photometric.GREY @ before), atol=1e-9)
 
 
 def test_a_small_positive_hue_makes_red_yellower_as_in_hsv():

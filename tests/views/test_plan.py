@@ -1,6 +1,5 @@
 """Views are a function of (seed, epoch, record, group, view) alone, and of nothing outside the picture."""
 
-import numpy as np
 import pytest
 import torch
 

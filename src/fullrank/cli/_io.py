@@ -55,7 +55,7 @@ def write_json(path: str | Path | None, result: dict[str, Any]) -> None:
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under a header; numbers to the right."""
-    drawn = Table(title=title or None, title_justify="left")
+    drawn = Table(title=escape(title) or None, title_justify="left")
     for i, name in enumerate(header):
         numeric = all(isinstance(row[i], int | float) or row[i] in ("", "-") for row in rows) and bool(rows)
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")

@@ -38,7 +38,7 @@ class Arguments:
     space: Literal["representation", "embedding"] = "representation"
     """what plain files hold: it decides what counts as collapsed"""
     healthy_std: float | None = None
-    """std that the method drives each dimension of its embedding to (VICReg: 1); none where its scale is arbitrary"""
+    """std that the method drives each dimension of its embedding to (VICReg: 1); a table of `fullrank extract` says it itself"""
     json: Path | None = None
     """write every measure, the verdicts and their evidence to this file"""
 
@@ -96,7 +96,18 @@ def _measure(path: Path, label: str, args: Arguments) -> Measured:
         with _progress(f"{label}: {space}", 2 * len(features)) as count, _named(f"{path} ({space})"):
             spaces[space] = analyse(features, on_rows=count)
     rows = {space: analysis.row() for space, analysis in spaces.items()}
-    return Measured(label=label, path=path, spaces=spaces, diagnosis=diagnose(rows, healthy_std=args.healthy_std))
+    known = args.healthy_std or _healthy_std(path)
+    return Measured(label=label, path=path, spaces=spaces, diagnosis=diagnose(rows, healthy_std=known))
+
+
+def _healthy_std(path: Path) -> float | None:
+    """What a table's manifest says of its method; None for plain files and for methods whose scale is arbitrary."""
+    from fullrank.features.table import read_table
+
+    if not (path / "manifest.json").exists():
+        return None
+    value = read_table(path).manifest.get("healthy_std")
+    return None if value is None else float(value)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class Loader:
         if order[0] != epoch:
             order = self._order = (epoch, draws.permutation(self.seed, epoch, len(self.source)))
         share = self.batch_size // self.world
-        first = position * self.batch_size
+        first = position * self.batch_size + self.rank * share
         return order[1][first : first + share]
 
     def _look_up(self, resident: Tensor, number: int) -> ClipBatch:

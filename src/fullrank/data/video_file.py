@@ -18,6 +18,7 @@ import av.logging
 import numpy as np
 from av.codec.context import CodecContext
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -30,7 +31,6 @@ FORWARD_SECONDS = 1.0
 """up to here, decoding on is cheaper than a seek"""
 Timed = tuple[float, VideoFrame]
 _FAILURES = (av.error.FFmpegError, ValueError, EOFError, OSError)
-_ATTACHED_PICTURE = 0x0400  # AV_DISPOSITION_ATTACHED_PIC: the cover of a song is not a video
 _REORDERED = 16  # frames held back to sort the timestamps of B-frames in AVI (H.264's largest reordering)
 
 av.logging.set_level(None)  # libav writes nothing to stderr: what matters is raised
@@ -85,7 +85,8 @@ class VideoFile:
         except _FAILURES as error:
             raise MediaError(self.path, _why_not_opened(self.path, error)) from None
         self.fresh = True
-        streams: list[VideoStream] = [s for s in self.container.streams.video if not s.disposition & _ATTACHED_PICTURE]
+        # The cover of a song is not a video.
+        streams: list[VideoStream] = [s for s in self.container.streams.video if Disposition.attached_pic not in s.disposition]
         if not streams:
             self.close()
             raise MediaError(self.path, "no video stream")

@@ -13,6 +13,8 @@ from fullrank.spectrum.diagnosis import cheap_complete
 from fullrank.spectrum.measures import cheap_measures, measure_all
 
 SPACES = ("representation", "embedding")
+READINGS = 2
+"""in a row that make an alarm"""
 FLOPS_PER_SECOND = 2e10
 """a low guess of float64 speed, used only to decide when the first spectrum fits into the budget"""
 
@@ -68,6 +70,7 @@ class CollapseMonitor:
         self.watched_seconds = 0.0
         self.cost_seconds: float | None = None
         self.began: dict[str, int] = {}
+        self.suspected: dict[str, int] = {}
         self.latest: dict[str, dict[str, float]] = {}
         self._fresh = 0
         self._steps = 0
@@ -128,11 +131,15 @@ class CollapseMonitor:
         sentence = None
         for space, measures in cheap.items():
             evidence = cheap_complete(measures, space, healthy_std=self.healthy_std)
+            # one reading may be a start that is still narrow (MoCo without batch norm): two in a row are an alarm
+            self.suspected[space] = self.suspected.get(space, 0) + 1 if evidence is not None else 0
+            if evidence is not None and self.suspected[space] < READINGS:
+                continue
             row = {"step": event.ctx.step, "elapsed_seconds": event.elapsed_seconds, "space": space, "kind": "complete"}
             if evidence is not None and space not in self.began:
-                self.began[space] = event.ctx.step
+                self.began[space] = event.ctx.step - (READINGS - 1) * self.cfg.cheap_every_steps
                 sentence = evidence["sentence"]
-                self.events.write({**row, "event": "collapse", **evidence})
+                self.events.write({**row, "event": "collapse", "began": self.began[space], **evidence})
             elif evidence is None and space in self.began:
                 self.events.write({**row, "event": "recovered", "began": self.began.pop(space), "measures": measures})
         return sentence

@@ -49,11 +49,11 @@ def extract(
     key = manifest_key(encoder, source, num_clips=num_clips, branch=branch, bf16=bf16)
     if is_current(out, key) and (not thumbnails or (out / "thumbnails.npy").exists()):
         return read_table(out)
-    (out / "thumbnails.npy").unlink(missing_ok=True)
     augmentation = type(encoder.method).views(encoder.config.method).groups[0].augmentation
     where = next(encoder.method.parameters()).device
     small: list[NDArray[np.uint8]] = []
-    manifest = {**key, "encoder": encoder.name, "command": command, "skipped": []}
+    healthy_std = getattr(encoder.config.method, "target_std", None)  # of a method that fixes the scale of its embedding
+    manifest = {**key, "encoder": encoder.name, "healthy_std": healthy_std, "command": command, "skipped": []}
     writer = TableWriter(out, record_ids=source.record_ids, classes=source.classes, manifest=manifest)
     progress = Progress(console=Console(stderr=True), transient=True, disable=len(source) * num_clips < 500)
     with writer, progress:
@@ -81,6 +81,7 @@ def extract(
         if len(skipped) == len(source):
             first = f"; first reason: {skipped[0]['record']}: {skipped[0]['reason']}" if skipped else ""
             raise DataError(f"At least one of the {len(source)} files must be readable. Got none{first}. `fullrank scan` lists them.")
+    (out / "thumbnails.npy").unlink(missing_ok=True)  # of the table that was here before
     if thumbnails:
         temporary = out / "thumbnails.tmp.npy"
         np.save(temporary, np.concatenate(small))

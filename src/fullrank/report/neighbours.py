@@ -115,13 +115,14 @@ def gallery(table: FeatureTable, pictures: NDArray[np.uint8], num_queries: int =
 
 def _cell(table: FeatureTable, pictures: NDArray[np.uint8], row: int, cosine: float | None, max_pixels: int) -> str:
     name = _record_name(table, row)
-    labels = _labels(table, row)
+    found = _labels(table, row)
+    labels = ", ".join(found)
     frames = pictures[row] if pictures.ndim == 5 else pictures[row][None]
     said = f"{name}{f' ({labels})' if labels else ''}"
     role = "query" if cosine is None else f"cosine {cosine:.3f}"
     images = "".join(f'<img src="{_data_uri(frame, max_pixels)}" alt="">' for frame in frames)
     under = "query" if cosine is None else f"{cosine:.3f}"
-    extra = f'<span class="label">{text(labels)}</span>' if labels else ""
+    extra = "".join(f'<span class="label">{text(label)}</span>' for label in found)
     kind = " class=query" if cosine is None else ""
     shown = f'<span role="img" aria-label="{text(f"{said}, {role}")}">{images}</span>'
     return f'<figure{kind} title="{text(said)}">{shown}<figcaption>{under}{extra}</figcaption></figure>'
@@ -132,13 +133,13 @@ def _record_name(table: FeatureTable, row: int) -> str:
     return table.record_ids[index] if 0 <= index < len(table.record_ids) else f"record {index}"
 
 
-def _labels(table: FeatureTable, row: int) -> str:
+def _labels(table: FeatureTable, row: int) -> list[str]:
     said = []
     for name, values in table.labels.items():
         value, classes = int(values[row]), table.classes.get(name, [])
         if value >= 0:
             said.append(classes[value] if value < len(classes) else str(value))
-    return " ".join(said)
+    return said
 
 
 def _data_uri(frame: NDArray[np.uint8], max_pixels: int) -> str:

@@ -34,8 +34,8 @@ def _exp_entropy(p: NDArray[np.float64]) -> float:
 def effective_rank(spectrum: Spectrum) -> float:
     """How many directions the features fill, weighed by their singular values.
 
-    erank = exp(-sum_k p_k log p_k), p_k = sigma_k / sum_j sigma_j, 0 log 0 = 0 (Roy and Vetterli, EUSIPCO 2007, eq. 3 and
-    4). Here of centred features, not normalised; no epsilon. Range 1..min(n - 1, d); all directions equal gives the bound
+    erank = exp(-sum_k p_k log p_k), p_k = sigma_k / sum_j sigma_j, 0 log 0 = 0 (Roy and Vetterli, EUSIPCO 2007).
+    Here of centred features, not normalised; no epsilon. Range 1..min(n - 1, d); all directions equal gives the bound
     (finite n lowers it: 0.9 of d at n = 2d), one direction 1, all rows equal 0 (no direction). Invariant to rotation, shift
     and scale of all features and to the order of rows. Mind: noise has full rank, so read the scale first.
 
@@ -50,13 +50,16 @@ def effective_rank(spectrum: Spectrum) -> float:
 def rankme(spectrum: Spectrum, *, epsilon: float = 1e-7) -> float:
     """RankMe: the exponential of the entropy of the singular values of the features as they are.
 
-    RankMe(Z) = exp(-sum_k p_k log p_k), p_k = sigma_k / ||sigma||_1 + epsilon, k = 1..min(n, d) (Garrido et al., ICML 2023,
-    eq. 1 and 2): uncentred, not normalised, epsilon 1e-7 added and not renormalised. Range 1..min(n, d), and by its epsilon
+    RankMe(Z) = exp(-sum_k p_k log p_k), p_k = sigma_k / ||sigma||_1 + epsilon, k = 1..min(n, d) (Garrido et al., ICML
+    2023): uncentred, not normalised, epsilon 1e-7 added and not renormalised. Range 1..min(n, d), and by its epsilon
     slightly above (2,051 for isotropic features of d = 2,048; rank one gives 1.003 there); all rows zero gives 0. A common
     direction lowers it although the covariance is fine: that is a mean shift, which ``effective_rank`` doesn't see. Epsilon
     1e-5 (others) gives 1.27 for rank one at d = 2,048. Invariant to rotation, scale and order, not to shift.
 
     Raises ``SettingError`` for a centred or normalised spectrum.
+
+    >>> round(rankme(spectrum_of(np.array([[1.0, 0], [0, 1]]), centred=False)), 4)
+    2.0
     """
     if spectrum.centred or spectrum.normalized:
         raise SettingError(
@@ -110,7 +113,11 @@ def stable_rank(spectrum: Spectrum) -> float:
     """||Z||_F^2 / ||Z||_2^2 = sum_k sigma_k^2 / sigma_1^2.
 
     Here of centred features, where it equals NESum; Tsitsulin et al. (2023, arXiv 2305.16562) take the features as they
-    are: ``stable_rank(spectrum_of(x, centred=False))``, which a common direction pulls to 1. Range 1..min(n - 1, d).
+    are: ``stable_rank(spectrum_of(x, centred=False))``, which a common direction pulls to 1. Range 1..min(n - 1, d); isotropic
+    d, one direction 1, all rows equal 0.
+
+    >>> stable_rank(spectrum_of(np.array([[2.0, 0], [-2, 0], [0, 1], [0, -1]])))
+    1.25
     """
     return nesum(spectrum)
 

@@ -89,7 +89,7 @@ def _draw_2x2(rows: Sequence[tuple[str, list[Curve]]], ink: str) -> "Figure":
         for i, label, spectrum in curves:
             logs = np.maximum(log_singular_values(spectrum), _BELOW)
             left.plot(np.arange(len(logs)), logs, label=label, **_style(i))
-            curve = cumulative_explained_variance(spectrum)**2
+            curve = cumulative_explained_variance(spectrum)
             right.plot(np.arange(len(curve)), curve, label=f"{label} (AUC={cev_auc(spectrum):.2f})", **_style(i))
         _finish(left, ink, title=title, xlabel="Singular value rank index", ylabel="Log of singular values")
         _finish(right, ink, title=title, xlabel="Singular value rank index", ylabel="Cumulative explained variance")
