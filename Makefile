@@ -10,7 +10,7 @@ OUT ?= runs
 BIN := $(VENV)/bin
 # pip warns of every local folder that it skips; those lines say nothing
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
-STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc 2> /dev/null || echo some)cores
+STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc --all 2> /dev/null || echo some)cores
 BENCHMARKS := $(filter-out tables torchvision_shim,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help install demo demo-tiny test check format bench docs test-peers clean
@@ -36,12 +36,12 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo 'installing fullrank into $(VENV) (a few minutes the first time)'
-	$(call PIP,$(VENV),-c constraints.txt -e .)
+	@$(call PIP,$(VENV),-c constraints.txt -e .)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo 'installing what tests and linters need'
-	$(call PIP,$(VENV),-c constraints.txt -e '.[dev]')
+	@$(call PIP,$(VENV),-c constraints.txt -e '.[dev]')
 	@touch $@
 
 $(PEERS)/bin/python:
@@ -50,7 +50,7 @@ $(PEERS)/bin/python:
 # They stay out of $(VENV): a torchvision built for GPUs breaks other packages by being there.
 $(PEERS)/.installed: constraints.txt benchmarks/peers.txt | $(PEERS)/bin/python
 	@echo 'installing the libraries to compare with into $(PEERS)'
-	$(call PIP,$(PEERS),-c constraints.txt -r benchmarks/peers.txt)
+	@$(call PIP,$(PEERS),-c constraints.txt -r benchmarks/peers.txt)
 	@touch $@
 
 demo: $(VENV)/.installed

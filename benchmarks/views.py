@@ -25,18 +25,29 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).resolve().parent
-CASES = {
-    "32x32": {"batch": 128, "time": 1, "height": 32, "width": 32, "size": 32, "target": {"torchvision": 10.0, "kornia": 4.0}},
-    "32x32, batch 256": {
-        "batch": 256,
+SMALL = {"time": 1, "height": 32, "width": 32, "size": 32, "blur": True}
+CASES: dict[str, dict[str, Any]] = {
+    "128 x 32x32": {**SMALL, "batch": 128, "target": {"torchvision": 10.0, "kornia": 4.0}},
+    "256 x 32x32": {**SMALL, "batch": 256, "target": {"torchvision": 10.0, "kornia": 4.0}},
+    "256 x 32x32, no blur": {**SMALL, "batch": 256, "blur": False, "target": {}},
+    "16 x 224x224 of 256x256": {
+        "batch": 16,
         "time": 1,
-        "height": 32,
-        "width": 32,
-        "size": 32,
-        "target": {"torchvision": 10.0, "kornia": 4.0},
+        "height": 256,
+        "width": 256,
+        "size": 224,
+        "blur": True,
+        "target": {"better": 2.0},
     },
-    "224x224 of 256x256": {"batch": 16, "time": 1, "height": 256, "width": 256, "size": 224, "target": {"better": 2.0}},
-    "8x112x112 of 8x128x171": {"batch": 8, "time": 8, "height": 128, "width": 171, "size": 112, "target": {"better": 2.5}},
+    "8 x 8x112x112 of 8x128x171": {
+        "batch": 8,
+        "time": 8,
+        "height": 128,
+        "width": 171,
+        "size": 112,
+        "blur": True,
+        "target": {"better": 2.5},
+    },
 }
 PEERS = ("torchvision", "kornia")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -63,7 +74,7 @@ def ours(case: dict[str, Any]) -> Callable[[], object]:
     from fullrank.types import ClipBatch, ViewPlan, ViewSpec
     from fullrank.views.plan import make_views
 
-    aug = Augmentation(size_pixels=case["size"], min_scale=0.08, saturation=0.2, blur_prob=(0.5,))
+    aug = Augmentation(size_pixels=case["size"], min_scale=0.08, saturation=0.2, blur_prob=(0.5 if case["blur"] else 0.0,))
     batch = ClipBatch(
         frames=frames(case)[:, None],
         sizes=torch.tensor([case["height"], case["width"]]).expand(case["batch"], 1, 2),
@@ -88,7 +99,7 @@ def torchvision(case: dict[str, Any]) -> Callable[[], object]:
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
             v2.RandomGrayscale(0.2),
-            v2.RandomApply([v2.GaussianBlur(KERNEL, (0.1, 2.0))], p=0.5),
+            *([v2.RandomApply([v2.GaussianBlur(KERNEL, (0.1, 2.0))], p=0.5)] if case["blur"] else []),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(MEAN, STD),
         ]
@@ -107,7 +118,7 @@ def kornia(case: dict[str, Any]) -> Callable[[], object]:
         K.RandomHorizontalFlip(),
         K.ColorJiggle(0.4, 0.4, 0.2, 0.1, p=0.8),
         K.RandomGrayscale(p=0.2),
-        K.RandomGaussianBlur((KERNEL, KERNEL), (0.1, 2.0), p=0.5),
+        *([K.RandomGaussianBlur((KERNEL, KERNEL), (0.1, 2.0), p=0.5)] if case["blur"] else []),
         K.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
     ]
     transform = (
@@ -183,18 +194,27 @@ def compare(name: str, peers: Peers, repeats: int, seconds: float) -> dict[str, 
     }
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> str:
     import torch
 
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
+    return f"{model}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, 1 thread, torch {torch.__version__}"
+
+
+def table(cases: dict[str, Any]) -> dict[str, Any]:
+    """For the documents: a row a case."""
+    rows = [
+        [
+            name,
+            *(float(f"{case['views_per_cpu_second'][who]:.3g}") for who in ("fullrank", *PEERS)),
+            *(f"{case['ratio'][peer]:.1f}x" for peer in PEERS),
+            ", ".join(f"{wanted:g}x {who}" for who, wanted in case["target"].items()) or "-",
+        ]
+        for name, case in cases.items()
+    ]
+    header = ["views per CPU second", "fullrank", "torchvision v2", "kornia", "x torchvision v2", "x kornia", "wanted"]
+    return {"header": header, "rows": rows, "note": "SimCLR's views; ratios are medians over turns in one run."}
 
 
 def versions(python: Path) -> dict[str, str]:
@@ -220,16 +240,17 @@ def main() -> None:
 
     torch.set_num_threads(1)
     peers = Peers(args.peers)
-    git = ["git", "rev-parse", "--short", "HEAD"]
+    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(git, capture_output=True, text=True, cwd=HERE, check=False).stdout.strip()
+    cases = {name: compare(name, peers, args.repeats, args.seconds) for name in CASES}
     result = {
-        "benchmark": "views",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": " ".join(["python", "benchmarks/views.py", *sys.argv[1:]]),
         "commit": commit,
         "hardware": hardware(),
         "versions": versions(args.peers),
-        "cases": {name: compare(name, peers, args.repeats, args.seconds) for name in CASES},
+        "tables": {"views": table(cases)},
+        "measured": cases,
     }
     text = json.dumps(result, indent=1)
     if args.out:

@@ -123,7 +123,7 @@ def tents(
     weights = grid - rows[:, :size_pixels, None]
     weights.abs_().mul_(rows[:, None, size_pixels, None]).neg_().add_(1).clamp_min_(0)
     inside = (grid > rows[:, size_pixels + 1, None]) & (grid < rows[:, size_pixels + 2, None])
-    weights.mul_(1.0)
+    weights.mul_(inside[:, None])
     return weights.div_(weights.sum(2, keepdim=True))
 
 
