@@ -59,9 +59,9 @@ class Augmentation(Settings):
     blur_prob: Probs = (0.5,)
     """Gaussian blur"""
     blur_min_sigma: Annotated[float, Field(gt=0.0)] = 0.1
-    """smallest standard deviation of the blur, in pixels of a 224-pixel crop (scaled with the crop's size)"""
+    """smallest standard deviation of the blur, in pixels of the crop"""
     blur_max_sigma: Annotated[float, Field(gt=0.0)] = 2.0
-    """largest standard deviation of the blur, in pixels of a 224-pixel crop (scaled with the crop's size)"""
+    """largest standard deviation of the blur, in pixels of the crop"""
     solarize_prob: Probs = (0.0,)
     """values above the threshold inverted"""
     solarize_threshold: Prob = 0.5
