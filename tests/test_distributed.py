@@ -56,7 +56,16 @@ def test_gather_and_batch_norm_of_two_processes_equal_one(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(script),
+        str(tmp_path),
+    ]
     subprocess.run(command, env=environment, check=False, capture_output=True, timeout=120)
     net, loss = one_process()
     grads = torch.cat([p.grad.flatten() for p in net.parameters()])

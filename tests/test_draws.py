@@ -19,7 +19,11 @@ def test_numbers_are_uniform_and_independent():
     assert stats.kstest(x.ravel(), "uniform").pvalue > 1e-3
     correlation = np.corrcoef(x.T) - np.eye(5)
     assert np.abs(correlation).max() < 0.1
-    for other in (uniform(1, 0, np.arange(2000), "x", 5), uniform(0, 1, np.arange(2000), "x", 5), uniform(0, 0, np.arange(2000), "y", 5)):
+    for other in (
+        uniform(1, 0, np.arange(2000), "x", 5),
+        uniform(0, 1, np.arange(2000), "x", 5),
+        uniform(0, 0, np.arange(2000), "y", 5),
+    ):
         assert abs(np.corrcoef(x.ravel(), other.ravel())[0, 1]) < 0.05
 
 

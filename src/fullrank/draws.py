@@ -20,9 +20,7 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def uniform(
-    seed: int, epoch: int, records: Sequence[int] | NDArray[np.int64], stream: str, count: int
-) -> NDArray[np.float64]:
+def uniform(seed: int, epoch: int, records: Sequence[int] | NDArray[np.int64], stream: str, count: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), float64 of shape [records, count].
 
     ``stream`` names what they are for ("clip_start", "view:global"); different streams are independent.

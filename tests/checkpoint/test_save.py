@@ -41,7 +41,8 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", pickle.dumps(Evil())]
+    "content",
+    [b"", b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", pickle.dumps(Evil())],
 )
 def test_other_files_are_refused_in_one_sentence_and_run_nothing(tmp_path, capsys, content):
     file = tmp_path / "checkpoint.pt"

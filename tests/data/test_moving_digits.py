@@ -12,7 +12,7 @@ from fullrank.data.sources.moving_digits import MovingDigitsSource, World, displ
 from fullrank.errors import DataError, SettingError
 from fullrank.types import ClipSpec
 
-TINY = World(num_train=20, num_test=10, num_frames=12)
+TINY = World(num_train=20, num_test=10, num_frames=12, shot_frames=8)
 SPEC = ClipSpec(num_frames=4, frames_per_second=8.0, canvas_pixels=32)
 
 
@@ -68,7 +68,7 @@ def test_splits_share_no_digit_image_and_labels_are_balanced() -> None:
         assert (pairs == count // 80).all()
         np.testing.assert_array_equal(load_digits().target[part["image"].astype(int)], part["digit"])
     for name in ("down", "right", "phase", "speed"):
-        assert not set(train[name].tolist()) & set(test[name].tolist())
+        assert not set(train[name].ravel().tolist()) & set(test[name].ravel().tolist())
 
 
 def test_every_motion_covers_the_canvas_evenly() -> None:
@@ -79,9 +79,9 @@ def test_every_motion_covers_the_canvas_evenly() -> None:
         rows = np.flatnonzero(factors["motion"] == motion)
         places = []
         for i in rows:
-            values = [float(factors[name][i]) for name in ("speed", "radius", "phase")]
-            path = displacement(world.motions[motion], *values, np.array([17.0]))[0]
-            places.append((path + [factors["down"][i], factors["right"][i]]) % world.canvas_pixels)
+            speed, radius, phase = float(factors["speed"][i]), float(factors["radius"][i]), float(factors["phase"][i, 1])
+            path = displacement(world.motions[motion], speed, radius, phase, np.array([13.0]))[0]
+            places.append((path + [factors["down"][i, 1], factors["right"][i, 1]]) % world.canvas_pixels)
         counts = np.histogram2d(*np.array(places).T, bins=4, range=[[0, 32], [0, 32]])[0]
         expected = len(rows) / 16
         assert ((counts - expected) ** 2 / expected).sum() < 37.7  # chi-squared, 15 degrees of freedom, p = 0.001
@@ -120,12 +120,16 @@ def test_the_source_shows_what_was_planned(folder: Path) -> None:
     clip = source.read_all(3, 32).clip
     assert clip.frames.shape == (12, 32, 32, 3)
     np.testing.assert_allclose(clip.pts_seconds, np.arange(12) / 8)
-    path = displacement(TINY.motions[0], float(factors["speed"][3]), 5.0, 0.0, np.arange(12.0))
-    ink = render(load_digits().images[int(factors["image"][3])] / 16, path + [factors["down"][3], factors["right"][3]], TINY)
+    paths = [
+        displacement(TINY.motions[0], float(factors["speed"][3]), 5.0, 0.0, np.arange(float(length)))
+        + [factors["down"][3, shot], factors["right"][3, shot]]
+        for shot, length in enumerate((8, 4))
+    ]
+    ink = render(load_digits().images[int(factors["image"][3])] / 16, np.concatenate(paths), TINY)
     for shown, expected in zip(clip.frames[..., 1], ink, strict=True):
         assert np.corrcoef(shown.ravel(), expected.ravel())[0, 1] > 0.97
     light = np.percentile(clip.frames, 20, axis=(1, 2, 3)) / 255
-    np.testing.assert_allclose(light, 0.7 * draws.uniform(0, 1, [3], "light", 12)[0], atol=0.02)
+    np.testing.assert_allclose(light, 0.5 * draws.uniform(0, 1, [3], "light", 12)[0], atol=0.02)
 
 
 def test_reading_twice_gives_the_same_bits(folder: Path) -> None:
@@ -145,9 +149,9 @@ def test_wrong_folder_and_split_are_one_sentence(folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"min_speed": 4.0}, "min_speed must be at most max_speed"),
+        ({"min_speed": 5.0}, "min_speed must be at most max_speed"),
         ({"digit_pixels": 40}, "digit_pixels must be at most"),
-        ({"max_contrast": 0.5}, r"max_background \+ max_contrast must be at most 1"),
+        ({"max_contrast": 0.6}, r"max_background \+ max_contrast must be at most 1"),
     ],
 )
 def test_impossible_worlds_are_refused(changes: dict[str, float], message: str) -> None:

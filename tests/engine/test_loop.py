@@ -145,7 +145,10 @@ def test_an_existing_run_is_never_overwritten(tmp_path, memory_source, vicreg_se
     ("change", "message"),
     [
         ({"data": {"canvas_pixels": 12}}, "crop .* must not be larger than the canvas"),
-        ({"data": {"batch_size": 9}, "optimizer": {"accumulate_steps": 2}}, "multiple of accumulate_steps x processes = 2. Got 9"),
+        (
+            {"data": {"batch_size": 9}, "optimizer": {"accumulate_steps": 2}},
+            "multiple of accumulate_steps x processes = 2. Got 9",
+        ),
         ({"data": {"batch_size": 64}}, "64"),
     ],
 )

@@ -35,6 +35,7 @@ def test_labels_are_not_saved_and_a_checkpoint_brings_its_classifier(lab):
     state = method.state_dict()
     assert "labels" not in state
     fresh = Supervised(Supervised.Config(), lambda role: lab.TinyNet(), 7)
+    fresh.fit_classifiers_to(state)
     fresh.load_state_dict(state)
     assert "label" in fresh.classifiers
     assert torch.equal(fresh.classifiers["label"].weight, method.classifiers["label"].weight)

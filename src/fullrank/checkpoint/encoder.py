@@ -58,9 +58,7 @@ class Encoder:
         device = next(self.method.parameters()).device
         representation = self.method.encode(pixels.to(device), branch)
         embedding = self.method.embed(representation, branch)
-        return Encoding(
-            representation=representation.float(), embedding=None if embedding is None else embedding.float()
-        )
+        return Encoding(representation=representation.float(), embedding=None if embedding is None else embedding.float())
 
     def preprocess(self, path: str | Path) -> Tensor:
         """The centre clip of every video or image of ``path``: [records, channels, time, height, width], normalised."""
@@ -82,9 +80,7 @@ def method_name(settings: Any) -> str:
     raise SettingError(f"{type(settings).__module__} is not a known method. `fullrank methods` lists them.")
 
 
-def build_method(
-    config: RunConfig[Any], num_records: int, *, weights: Mapping[str, Tensor] | None = None
-) -> Method:
+def build_method(config: RunConfig[Any], num_records: int, *, weights: Mapping[str, Tensor] | None = None) -> Method:
     """A new method from its settings, its convolutions channels last; ``weights``: start its backbones from these."""
     cls = load_method(method_name(config.method))
     method = cls(config.method, backbone_factory(config.backbone, dict(weights) if weights else None), num_records)
@@ -110,6 +106,8 @@ def load(path: str | Path, device: str = "cpu") -> Encoder:
             f"Got one of {state['method_name']}; the two files do not belong together."
         )
     method = build_method(config, record["num_records"])
+    if method.needs_labels:
+        method.fit_classifiers_to(state["method"])  # type: ignore[operator]
     load_weights(method, state["method"], str(folder))
     name = record["recipe"] or record["method"]
     return Encoder(config, method.to(device), checkpoint_hash=hash_of_tensors(state["method"]), name=name)

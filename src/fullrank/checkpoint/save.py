@@ -54,8 +54,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise CheckpointError(
-            f"{file} is not a readable checkpoint of fullrank ({brief(error)}). "
-            "`fullrank inspect` says what a file holds."
+            f"{file} is not a readable checkpoint of fullrank ({brief(error)}). `fullrank inspect` says what a file holds."
         ) from None
     if not isinstance(state, dict) or "fullrank" not in state or "method" not in state:
         raise CheckpointError(f"{file} is not a checkpoint of fullrank. `fullrank inspect` says what a file holds.")
@@ -83,5 +82,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     """config.json of a run folder."""
     file = folder / "config.json"
     if not file.exists():
-        raise CheckpointError(f"{folder} must be a run folder (with config.json). Got none; name the folder that training wrote.")
+        raise CheckpointError(
+            f"{folder} must be a run folder (with config.json). Got none; name the folder that training wrote."
+        )
     return json.loads(file.read_text(encoding="utf-8"))  # type: ignore[no-any-return]

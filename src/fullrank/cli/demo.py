@@ -41,12 +41,14 @@ def main(argv: list[str]) -> None:
     from fullrank.features.table import read_table
 
     drawn = []
-    for name in ("with labels", "trained", "random weights", "collapsed"):
-        features = read_table(args.out / "features" / name.replace(" ", "_") / "test")
+    for name in demo.ENCODERS[:-1]:
+        features = read_table(demo.features_of(args.out, name, "test"))
         drawn.append((name, features.representation, features.embedding))
     figure_2x2(drawn, args.out / "spectrum.png")
-    runs = [args.out / folder for folder in demo.RUNS.values()]
-    page = report(runs, args.out / "report.html", title="The demo: moving digits", command=command)
+    folders = [demo.folder_of(args.out, name) for name in demo.ENCODERS]
+    page = report(folders, args.out / "report.html", title="The demo: moving digits", command=command)
+    for row in result["rows"]:
+        del row["results"]
     write_json(args.out / "demo.json", result)
     write_json(json_path, {**result, "report": str(page)})
     _print(result)
@@ -57,8 +59,10 @@ def _make_way(out: Path) -> None:
     """The demo may replace an earlier demo, and nothing else. The world and its cache are kept: they are checked by hash."""
     if out.exists() and any(out.iterdir()) and not (out / "world").exists():
         raise SettingError(f"out must be a new folder or an earlier demo. Got {out}, which holds other files.")
-    for name in ("simclr", "collapsed", "supervised", "features"):
-        shutil.rmtree(out / name, ignore_errors=True)
+    from fullrank.studies.demo import ENCODERS, folder_of
+
+    for name in ENCODERS:
+        shutil.rmtree(folder_of(out, name), ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
 
 

@@ -75,5 +75,12 @@ def main(argv: list[str]) -> None:
         console.print(f"left out: {item['record']}: {item['reason']}", markup=False)
     write_json(
         json_path,
-        {"out": str(args.out), "rows": rows, "records": len(source), "representation": width, "embedding": embedding, "skipped": skipped},
+        {
+            "out": str(args.out),
+            "rows": rows,
+            "records": len(source),
+            "representation": width,
+            "embedding": embedding,
+            "skipped": skipped,
+        },
     )

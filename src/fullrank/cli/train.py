@@ -45,11 +45,15 @@ def main(argv: list[str]) -> None:
         return
     console.print(f"{result.steps} steps, {result.summary['clips_per_second']:.0f} clips/s, run folder {result.folder}")
     if result.summary["skipped"]:
-        console.print(f"{result.summary['skipped']} files could not be read; see {result.folder / 'skipped.jsonl'}", markup=False)
+        console.print(
+            f"{result.summary['skipped']} files could not be read; see {result.folder / 'skipped.jsonl'}", markup=False
+        )
     summary: dict[str, Any] = {"folder": str(result.folder), **result.summary}
     if result.stopped in ("interrupted", "terminated"):
         write_json(json_path, summary)
-        notes.print(f"{result.stopped} at step {result.steps}; `fullrank train --resume {result.folder}` goes on.", markup=False)
+        notes.print(
+            f"{result.stopped} at step {result.steps}; `fullrank train --resume {result.folder}` goes on.", markup=False
+        )
         raise KeyboardInterrupt
     if with_report:
         summary |= _report(result.folder, source, config, command)
@@ -79,6 +83,8 @@ def _config(rest: list[str], resume: str | None) -> tuple[RunConfig[Any] | None,
 
     name = rest[0]
     if name.startswith("-"):
-        raise SettingError(f"train must be given a recipe first. Got {name}; for example `fullrank train vicreg.video {name} ...`.")
+        raise SettingError(
+            f"train must be given a recipe first. Got {name}; for example `fullrank train vicreg.video {name} ...`."
+        )
     default = recipe(name)
     return parse(type(default), rest[1:], f"fullrank train {name}", default=default), name

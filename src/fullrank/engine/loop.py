@@ -198,7 +198,9 @@ def _give_labels(method: Method, config: RunConfig[Any], source: Source) -> None
     for name in config.method.label_names:
         if name not in source.labels:
             have = ", ".join(source.labels) or "none"
-            raise DataError(f"The data must have labels named '{name}' for a supervised run. Got {have}; set --method.label-names.")
+            raise DataError(
+                f"The data must have labels named '{name}' for a supervised run. Got {have}; set --method.label-names."
+            )
     labels = {name: torch.as_tensor(values) for name, values in source.labels.items()}
     method.set_labels(labels, {name: len(names) for name, names in source.classes.items()})  # type: ignore[operator]
 

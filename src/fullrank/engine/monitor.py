@@ -118,7 +118,9 @@ class CollapseMonitor:
         if not self._told_interval and self._steps > 1:
             per_step = self.watched_seconds / self._steps
             every = self.cost_seconds / self.cfg.max_share / max(per_step, 1e-9)
-            self.events.write({"step": step, "event": "monitor", "cost_seconds": self.cost_seconds, "about_every_steps": round(every)})
+            self.events.write(
+                {"step": step, "event": "monitor", "cost_seconds": self.cost_seconds, "about_every_steps": round(every)}
+            )
             self._told_interval = True
         self._fresh = 0
 

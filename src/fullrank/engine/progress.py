@@ -54,7 +54,9 @@ class Progress:
         rank = "  ".join(f"{short} {ranks[s]:.1f}" for short, s in (("h", "representation"), ("z", "embedding")) if s in ranks)
         collapsed = event.notes.get("collapsed", {})
         alarm = f"  COLLAPSED: {', '.join(collapsed)}" if collapsed else ""
-        rates = f"{self._clips / max(self._seconds, 1e-9):.0f} clips/s  wait {100 * self._waited / max(self._seconds, 1e-9):.0f}%"
+        rates = (
+            f"{self._clips / max(self._seconds, 1e-9):.0f} clips/s  wait {100 * self._waited / max(self._seconds, 1e-9):.0f}%"
+        )
         return (
             f"step {ctx.step}/{self.total_steps}  epoch {ctx.epoch:.1f}  {terms}  "
             f"{'effective rank ' + rank + '  ' if rank else ''}{rates}  {_clock(self._left(event))} left{alarm}"

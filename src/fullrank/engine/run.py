@@ -118,9 +118,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def make_record(
-    config: RunConfig[Any], method: str, recipe: str, num_records: int, command: str | None
-) -> dict[str, Any]:
+def make_record(config: RunConfig[Any], method: str, recipe: str, num_records: int, command: str | None) -> dict[str, Any]:
     """What config.json holds."""
     settings = config.model_dump(mode="json")
     return {

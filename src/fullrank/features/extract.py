@@ -80,7 +80,9 @@ def extract(
         writer.manifest["skipped"] = skipped
         if len(skipped) == len(source):
             first = f"; first reason: {skipped[0]['record']}: {skipped[0]['reason']}" if skipped else ""
-            raise DataError(f"At least one of the {len(source)} files must be readable. Got none{first}. `fullrank scan` lists them.")
+            raise DataError(
+                f"At least one of the {len(source)} files must be readable. Got none{first}. `fullrank scan` lists them."
+            )
     (out / "thumbnails.npy").unlink(missing_ok=True)  # of the table that was here before
     if thumbnails:
         temporary = out / "thumbnails.tmp.npy"
@@ -89,9 +91,7 @@ def extract(
     return read_table(out)
 
 
-def manifest_key(
-    encoder: Encoder, source: Source, *, num_clips: int, branch: str | None, bf16: bool
-) -> dict[str, Any]:
+def manifest_key(encoder: Encoder, source: Source, *, num_clips: int, branch: str | None, bf16: bool) -> dict[str, Any]:
     """What decides the content of a table."""
     spec: ClipSpec = encoder.clip_spec
     settings = {

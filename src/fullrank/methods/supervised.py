@@ -10,7 +10,7 @@ Not a method of its own and the only one that sees labels; records with label -1
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Int64
@@ -49,7 +49,6 @@ class Supervised(Method):
         self.cfg = cfg
         self.backbone = backbone("student")
         self.classifiers = nn.ModuleDict()
-        self.register_load_state_dict_pre_hook(_make_classifiers_of)
         # not saved: the source has them, and a checkpoint must not carry labels
         empty = torch.full((num_records, len(cfg.label_names)), -1, dtype=torch.int64)
         self.register_buffer("labels", empty, persistent=False)
@@ -96,10 +95,9 @@ class Supervised(Method):
         if not isinstance(old, nn.Linear) or old.out_features != num_classes:
             self.classifiers[name] = nn.Linear(self.backbone.embed_dim, num_classes).to(self.labels.device)
 
-
-def _make_classifiers_of(module: Supervised, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    # a checkpoint brings its classifiers, so that an encoder can be read where there are no labels
-    for name in module.cfg.label_names:
-        weight = state_dict.get(f"{prefix}classifiers.{name}.weight")
-        if weight is not None:
-            module.make_classifier(name, weight.shape[0])
+    def fit_classifiers_to(self, state: Mapping[str, Tensor]) -> None:
+        """Classifiers of the widths of a checkpoint, so that its encoder can be read where there are no labels."""
+        for name in self.cfg.label_names:
+            weight = state.get(f"classifiers.{name}.weight")
+            if weight is not None:
+                self.make_classifier(name, weight.shape[0])

@@ -23,7 +23,7 @@ def moving_digits() -> RunConfig[SimCLR.Config]:
     Command: `fullrank train simclr.moving_digits`. Not measured.
     """
     method = SimCLR.Config(
-        rho=2, augmentation=policies.digits(_targets.MOVING_DIGITS_PIXELS), projector=(256, 128), temperature=0.2
+        rho=2, augmentation=policies.digits(_targets.MOVING_DIGITS_PIXELS), projector=(256, 128), temperature=0.1
     )
     return RunConfig[SimCLR.Config](method=method, **_targets.MOVING_DIGITS)
 

@@ -19,14 +19,14 @@ class Finished:
     page: Path
 
 
-def finish(run: Path, *, source: Source | None = None, records: int = 1000, device: str = "cpu", command: str | None = None) -> Finished:
+def finish(
+    run: Path, *, source: Source | None = None, records: int = 1000, device: str = "cpu", command: str | None = None
+) -> Finished:
     """Features of at most ``records`` records (a fixed random subset) to run/features, and run/report.html."""
     encoder = load(run, device)
     data: DataConfig = encoder.config.data
     if source is None or len(source) > records:
         source = open_source(data.model_copy(update={"limit": min(records, data.limit or records)}))
     features = run / "features"
-    extract(
-        encoder, source, features, num_workers=data.num_workers, thumbnails=True, device=device, command=command
-    )
+    extract(encoder, source, features, num_workers=data.num_workers, thumbnails=True, device=device, command=command)
     return Finished(features=features, page=report([run], run / "report.html", command=command))

@@ -4,6 +4,7 @@ world -> train (labels unseen) | train VICReg without its variance term | train 
 accuracies of appearance and motion, ranks, verdicts -> margins.
 """
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ HEALTHY = "simclr.moving_digits"
 COLLAPSED = "vicreg.moving_digits"
 CEILING = "supervised.moving_digits"
 KNN_NEIGHBOURS = 20
+NUM_CLIPS = 3
+"""of each video, one a shot; features are averaged"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class Demo:
 
 def full(seed: int) -> Demo:
     """What `fullrank demo` runs: at most six minutes on two cores."""
-    return Demo(world=World(seed=seed), healthy_minutes=2.9, collapsed_minutes=0.6, ceiling_minutes=0.8)
+    return Demo(world=World(seed=seed), healthy_minutes=3.4, collapsed_minutes=0.7, ceiling_minutes=0.7)
 
 
 def tiny(seed: int) -> Demo:
@@ -76,7 +79,7 @@ def run(out: Path, demo: Demo, *, seed: int, command: str, tell: Callable[[str],
 
     tell(f"writing {demo.world.num_train + demo.world.num_test} videos of moving digits to {out / 'world'}")
     write_world(out / "world", demo.world)
-    healthy = _settings(HEALTHY, out, seed, demo.healthy_minutes, demo.max_steps)
+    healthy = _settings(HEALTHY, folder_of(out, "trained"), seed, demo.healthy_minutes, demo.max_steps)
     sources = {split: open_source(healthy.data.model_copy(update={"split": split})) for split in ("train", "test")}
     mark = done("world", start)
 
@@ -84,38 +87,40 @@ def run(out: Path, demo: Demo, *, seed: int, command: str, tell: Callable[[str],
     train(healthy, source=sources["train"], recipe=HEALTHY, command=command)
     mark = done("healthy run", mark)
 
-    collapsed = _settings(COLLAPSED, out, seed, demo.collapsed_minutes, demo.max_steps)
+    collapsed = _settings(COLLAPSED, folder_of(out, "collapsed"), seed, demo.collapsed_minutes, demo.max_steps)
     method = collapsed.method.model_copy(update={"variance_weight": 0.0})
-    collapsed = collapsed.model_copy(
-        update={"method": method, "monitor": MonitorConfig(on_collapse="warn"), "out": out / "collapsed"}
-    )
+    collapsed = collapsed.model_copy(update={"method": method, "monitor": MonitorConfig(on_collapse="warn")})
     tell(f"2/3 training {COLLAPSED} with --method.variance-weight 0: it must collapse, and the alarm must say so")
     train(collapsed, source=sources["train"], recipe=COLLAPSED, command=command)
-    alarms = [row for row in read_lines(out / "collapsed" / "events.jsonl") if row["event"] == "collapse"]
+    alarms = [row for row in read_lines(folder_of(out, "collapsed") / "events.jsonl") if row["event"] == "collapse"]
     tell(f"   alarm at step {alarms[0]['step']}: {alarms[0]['sentence']}" if alarms else "   no alarm")
     mark = done("collapsed run", mark)
 
     tell(f"3/3 training {CEILING} with the labels: the ceiling")
-    ceiling = _settings(CEILING, out, seed, demo.ceiling_minutes, demo.max_steps)
+    ceiling = _settings(CEILING, folder_of(out, "with labels"), seed, demo.ceiling_minutes, demo.max_steps)
     train(ceiling, source=sources["train"], recipe=CEILING, command=command)
     mark = done("ceiling run", mark)
 
     tell("features of five encoders, and what can be read from them")
     encoders: dict[str, Encoder] = {
         "random weights": untrained(healthy, seed=seed),
-        "collapsed": load(out / "collapsed"),
-        "trained": load(out / "simclr"),
-        "with labels": load(out / "supervised"),
+        **{name: load(folder_of(out, name)) for name in ("collapsed", "trained", "with labels")},
     }
     tables = {"raw pixels": {split: _raw_pixels(source, encoders["trained"], out, split) for split, source in sources.items()}}
     for name, encoder in encoders.items():
-        folder = out / "features" / name.replace(" ", "_")
         tables[name] = {
-            split: extract(encoder, source, folder / split, batch_size=128, bf16=False, thumbnails=split == "test")
+            split: extract(
+                encoder, source, features_of(out, name, split), batch_size=128, num_clips=NUM_CLIPS, thumbnails=split == "test"
+            )
             for split, source in sources.items()
         }
     mark = done("features", mark)
-    rows = [row for name, table in tables.items() for row in _judge(name, table["train"], table["test"])]
+    rows = []
+    for name, table in tables.items():
+        found = _judge(name, table["train"], table["test"])
+        rows += found
+        document = {row["space"]: row["results"] for row in found}
+        (folder_of(out, name) / "evaluation.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     done("evaluation", mark)
     return {
         "seed": seed,
@@ -123,17 +128,27 @@ def run(out: Path, demo: Demo, *, seed: int, command: str, tell: Callable[[str],
         "margins": margins(rows),
         "alarm": alarms[0] if alarms else None,
         "seconds": {**clock, "all": time.perf_counter() - start},
-        "runs": {name: str(out / folder) for name, folder in RUNS.items()},
+        "encoders": {name: str(folder_of(out, name)) for name in ENCODERS},
     }
 
 
-RUNS = {"trained": "simclr", "collapsed": "collapsed", "with labels": "supervised"}
+ENCODERS = ("trained", "with labels", "random weights", "collapsed", "raw pixels")
 
 
-def _settings(name: str, out: Path, seed: int, minutes: float, max_steps: int | None) -> RunConfig[Any]:
-    config = recipe(name)
+def features_of(out: Path, encoder: str, split: str) -> Path:
+    """The report looks for "features": those of the test videos."""
+    return folder_of(out, encoder) / ("features" if split == "test" else "features_train")
+
+
+def folder_of(out: Path, encoder: str) -> Path:
+    """Where an encoder's run, features and accuracies lie."""
+    return out / encoder.replace(" ", "_")
+
+
+def _settings(name: str, folder: Path, seed: int, minutes: float, max_steps: int | None) -> RunConfig[Any]:
+    config, out = recipe(name), folder.parent
     data = config.data.model_copy(update={"path": out / "world", "cache": out / "cache"})
-    update = {"data": data, "out": out / name.split(".")[0], "seed": seed, "max_minutes": minutes, "max_steps": max_steps}
+    update = {"data": data, "out": folder, "seed": seed, "max_minutes": minutes, "max_steps": max_steps}
     return config.model_copy(update=update)
 
 
@@ -141,13 +156,13 @@ def _raw_pixels(source: Source, like: Encoder, out: Path, split: str) -> Feature
     """The frames that the encoders see, as one long vector a clip: what a classifier reads without any network."""
     size = type(like.method).views(like.config.method).groups[0].augmentation.size_pixels
     frames, index = [], []
-    for batch in in_order(source, like.clip_spec, uniform_fractions(1), batch_size=256, num_workers=0):
+    for batch in in_order(source, like.clip_spec, uniform_fractions(NUM_CLIPS), batch_size=256, num_workers=0):
         pixels = center_views(batch, size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), torch.device("cpu"))
-        frames.append(pixels[:, 0].mean(1).flatten(1).numpy())  # the world is grey: one channel says all
-        index.append(batch.index.numpy())
+        frames.append(pixels.mean(2).flatten(2).flatten(0, 1).numpy())  # the world is grey: one channel says all
+        index.append(np.repeat(batch.index.numpy(), NUM_CLIPS))
     order = np.concatenate(index)
     return write_table(
-        out / "features" / "raw_pixels" / split,
+        features_of(out, "raw pixels", split),
         representation=np.concatenate(frames),
         embedding=None,
         labels={name: values[order] for name, values in source.labels.items()},
@@ -168,11 +183,13 @@ def _judge(name: str, train_table: FeatureTable, test_table: FeatureTable) -> li
         row: dict[str, Any] = {"encoder": name, "space": space}
         # the covariance of raw pixels is thousands wide and says nothing about an encoder
         row["measures"] = measure_all(np.asarray(features)) if name != "raw pixels" else None
+        row["results"] = {}
         for label in test_table.labels:
             near = knn(train_table, test_table, label=label, space=space, k=KNN_NEIGHBOURS)
-            row[f"{label}_knn"], row[f"{label}_knn_interval"] = near.top1, list(near.interval)
             probe = linear(train_table, test_table, label=label, space=space)
-            row[f"{label}_linear"], row[f"{label}_linear_interval"] = probe.top1, list(probe.interval)
+            for kind, result in (("knn", near), ("linear", probe)):
+                row[f"{label}_{kind}"], row[f"{label}_{kind}_interval"] = result.top1, list(result.interval)
+                row["results"][f"{label} {kind}"] = result.as_dict()
             row[f"{label}_chance"], row["n"] = near.chance, near.n
         rows.append(row)
     return rows

@@ -3,7 +3,9 @@
 It needs no download (the digits come with scikit-learn) and answers what natural video cannot: does an encoder see
 motion, or only appearance? The canvas is a torus: what leaves on one side enters on the other. Start positions are
 uniform on it, so for every motion a single frame shows the same distribution of position, size, orientation and
-brightness; the motion can be read only from how frames follow each other, and it never changes within a file. The
+brightness; the motion can be read only from how frames follow each other, and it never changes within a file. A file
+has several shots: at each cut the digit goes on elsewhere, at another phase and contrast, so that two clips of a file
+share what is to be learned, digit and motion (with its speed and radius), and not where the digit happens to be. The
 light flickers from frame to frame, so that pixels are no feature: their nearest neighbours share the flicker.
 Training and test files differ in digit image, start, phase, speed, contrast and flicker.
 """
@@ -15,7 +17,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from jaxtyping import Float64
@@ -34,7 +36,7 @@ Motion = Literal["right", "left", "down", "up", "clockwise", "counterclockwise",
 SPLITS = ("train", "test")
 SCAN_PIXELS = 8
 """side of scikit-learn's scans"""
-CONTENT = 1
+CONTENT = 2
 """raise when the same settings would give other pixels"""
 _DIRECTIONS = {"right": (0, 1), "left": (0, -1), "down": (1, 0), "up": (-1, 0), "sideways": (0, 1), "up_and_down": (1, 0)}
 
@@ -65,25 +67,27 @@ class World(Settings):
     """side of the square frame"""
     digit_pixels: Annotated[int, Field(ge=8)] = 20
     """side of the digit; the scan of 8x8 is enlarged with a cubic kernel"""
-    num_frames: Annotated[int, Field(ge=2)] = 24
+    num_frames: Annotated[int, Field(ge=2)] = 48
     """frames of a file"""
+    shot_frames: Annotated[int, Field(ge=2)] = 16
+    """frames between two cuts"""
     frames_per_second: Annotated[int, Field(ge=1)] = 8
     """rate of a file"""
-    min_speed: Annotated[float, Field(gt=0.0)] = 1.5
+    min_speed: Annotated[float, Field(gt=0.0)] = 1.0
     """slowest mean speed, in pixels a frame"""
-    max_speed: Annotated[float, Field(gt=0.0)] = 3.0
+    max_speed: Annotated[float, Field(gt=0.0)] = 4.0
     """fastest mean speed, in pixels a frame"""
-    min_radius: Annotated[float, Field(gt=0.0)] = 4.0
+    min_radius: Annotated[float, Field(gt=0.0)] = 3.0
     """smallest radius of a circle, or amplitude of a motion to and fro, in pixels"""
-    max_radius: Annotated[float, Field(gt=0.0)] = 6.0
+    max_radius: Annotated[float, Field(gt=0.0)] = 8.0
     """largest radius or amplitude, in pixels"""
     min_background: Prob = 0.0
     """darkest background, brightness being in 0..1; it is drawn anew for every frame: the light flickers"""
-    max_background: Prob = 0.7
+    max_background: Prob = 0.5
     """brightest background; equal to the darkest, neighbours among raw pixels tell the motion"""
-    min_contrast: Prob = 0.2
-    """faintest ink: how much brighter it is than the background; one draw a file"""
-    max_contrast: Prob = 0.3
+    min_contrast: Prob = 0.3
+    """faintest ink: how much brighter it is than the background; one draw a shot"""
+    max_contrast: Prob = 0.5
     """strongest ink"""
 
     @model_validator(mode="after")
@@ -148,7 +152,10 @@ def render(
 
 
 def plan(world: World, split: str) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    """The factors of every file of a split, by name; ``image`` counts scikit-learn's 1,797 scans."""
+    """The factors of every file of a split, by name, [files] or, where they change with the shot, [files, shots].
+
+    ``image`` counts scikit-learn's 1,797 scans; ``down`` and ``right`` are pixels.
+    """
     from sklearn.datasets import load_digits
 
     digits = np.asarray(load_digits().target, dtype=np.int64)
@@ -162,30 +169,33 @@ def plan(world: World, split: str) -> dict[str, NDArray[np.float64] | NDArray[np
         mine = mine[cut:] if split == "train" else mine[:cut]
         rows = files[files % 10 == digit]
         images[rows] = mine[np.arange(len(rows)) % len(mine)]
-    drawn = draws.uniform(world.seed, SPLITS.index(split), files, "moving_digits", 6).T
+    shots = -(-world.num_frames // world.shot_frames)
+    whole = draws.uniform(world.seed, SPLITS.index(split), files, "moving_digits", 2).T
+    down, right, phase, contrast = (
+        draws.uniform(world.seed, SPLITS.index(split), files, "shots", 4 * shots).reshape(count, 4, shots).transpose(1, 0, 2)
+    )
     return {
         "digit": files % 10,
         "motion": files // 10 % len(world.motions),
         "image": images,
-        "down": drawn[0] * world.canvas_pixels,
-        "right": drawn[1] * world.canvas_pixels,
-        "phase": drawn[2],
-        "speed": world.min_speed + (world.max_speed - world.min_speed) * drawn[3],
-        "radius": world.min_radius + (world.max_radius - world.min_radius) * drawn[4],
-        "contrast": world.min_contrast + (world.max_contrast - world.min_contrast) * drawn[5],
+        "speed": world.min_speed + (world.max_speed - world.min_speed) * whole[0],
+        "radius": world.min_radius + (world.max_radius - world.min_radius) * whole[1],
+        "down": down * world.canvas_pixels,
+        "right": right * world.canvas_pixels,
+        "phase": phase,
+        "contrast": world.min_contrast + (world.max_contrast - world.min_contrast) * contrast,
     }
 
 
-def _brightness(
-    world: World, split: str, factors: dict[str, float], file: int, scan: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    time = np.arange(world.num_frames, dtype=np.float64)
-    motion = world.motions[int(factors["motion"])]
-    path = displacement(motion, factors["speed"], factors["radius"], factors["phase"], time)
-    ink = render(scan, path + [factors["down"], factors["right"]], world)
+def _brightness(world: World, split: str, factors: dict[str, Any], file: int, scan: NDArray[np.float64]) -> NDArray[np.float64]:
+    motion, ink = world.motions[factors["motion"]], []
+    for shot, start in enumerate(range(0, world.num_frames, world.shot_frames)):
+        time = np.arange(min(world.shot_frames, world.num_frames - start), dtype=np.float64)
+        path = displacement(motion, factors["speed"], factors["radius"], factors["phase"][shot], time)
+        centre = path + [factors["down"][shot], factors["right"][shot]]
+        ink.append(factors["contrast"][shot] * render(scan, centre, world))
     light = draws.uniform(world.seed, SPLITS.index(split), [file], "light", world.num_frames)[0][:, None, None]
-    background = world.min_background + (world.max_background - world.min_background) * light
-    return np.asarray(background + factors["contrast"] * ink)
+    return np.asarray(world.min_background + (world.max_background - world.min_background) * light + np.concatenate(ink))
 
 
 def _encode(path: Path, bright: NDArray[np.float64], frames_per_second: int) -> None:
@@ -212,7 +222,7 @@ def _write_split(folder: Path, world: World, split: str, num_threads: int) -> li
 
     scans = np.asarray(load_digits().images, dtype=np.float64) / 16.0
     table = plan(world, split)
-    rows = [{name: column[i].item() for name, column in table.items()} for i in range(len(table["digit"]))]
+    rows = [{name: column[i].tolist() for name, column in table.items()} for i in range(len(table["digit"]))]
     (folder / split).mkdir()
 
     def one(i: int) -> None:
@@ -222,7 +232,11 @@ def _write_split(folder: Path, world: World, split: str, num_threads: int) -> li
     with ThreadPoolExecutor(num_threads) as threads:
         for _ in threads.map(one, range(len(rows))):
             pass
-    named = [row | {"motion": world.motions[row["motion"]]} for row in rows]
+    named = [
+        {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in row.items()}
+        | {"motion": world.motions[row["motion"]]}
+        for row in rows
+    ]
     return [{"path": f"{split}/{i:04d}.mp4", "split": split} | row for i, row in enumerate(named)]
 
 
