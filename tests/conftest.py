@@ -1,7 +1,6 @@
 """Shared fixtures: a small source in memory with two known factors, and where the shared data would lie."""
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +9,23 @@ import pytest
 import torch
 
 from fullrank.config import Augmentation, BackboneConfig, DataConfig, OptimizerConfig, RunConfig
-from fullrank.types import Clip, ClipSpec
+from fullrank.data.sources.arrays import ArraySource
 
 torch.set_num_threads(1)
 
 
-class MemorySource:
-    """Coloured squares that move: enough to train on for a few steps."""
-
-    def __init__(self, records: int = 32, frames: int = 4, size: int = 16, seed: int = 0):
-        rng = np.random.default_rng(seed)
-        colours = rng.integers(0, 256, (records, 1, 1, 1, 3))
-        noise = rng.integers(0, 80, (records, frames, size, size, 3))
-        self.resident = np.clip(colours * 0.7 + noise, 0, 255).astype(np.uint8)
-        self.description = f"{records} synthetic clips"
-        self.fingerprint = hashlib.sha256(self.resident.tobytes()).hexdigest()[:12]
-        self.record_ids = [f"{i:04d}" for i in range(records)]
-        self.labels = {"label": (colours[:, 0, 0, 0, 0] > 127).astype(np.int64)}
-        self.classes = {"label": ["dark", "bright"]}
-        self.reads_fast = True
-
-    def __len__(self) -> int:
-        return len(self.resident)
-
-    def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
-        frames = self.resident[index]
-        pts = np.arange(len(frames)) / spec.frames_per_second
-        return [Clip(frames=frames[: spec.num_frames], pts_seconds=pts[: spec.num_frames]) for _ in fractions]
+def coloured_clips(records: int = 32, frames: int = 4, size: int = 16, seed: int = 0) -> ArraySource:
+    """Noise in a colour that is the record's own."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 256, (records, 1, 1, 1, 3))
+    pixels = np.clip(colours * 0.7 + rng.integers(0, 80, (records, frames, size, size, 3)), 0, 255).astype(np.uint8)
+    labels = {"label": (colours[:, 0, 0, 0, 0] > 127).astype(np.int64)}
+    return ArraySource(pixels, labels, {"label": ["dark", "bright"]}, frames_per_second=4.0)
 
 
 @pytest.fixture
-def memory_source() -> Callable[..., MemorySource]:
-    return MemorySource
+def memory_source() -> Callable[..., ArraySource]:
+    return coloured_clips
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,14 @@ def test_the_hash_changes_with_any_setting():
     assert settings_hash(a) == settings_hash(RunConfig[Own](method=Own())) != settings_hash(b)
 
 
+def test_a_changed_copy_is_checked():
+    assert Own().model_copy(update={"rho": 3}).rho == 3
+    with pytest.raises(SettingError, match="Did you mean 'rho'"):
+        Own().model_copy(update={"rh": 3})
+    with pytest.raises(SettingError, match="min_scale is wrong"):
+        Augmentation().model_copy(update={"min_scale": 3.0})
+
+
 def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         Own().rho = 2

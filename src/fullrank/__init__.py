@@ -19,8 +19,21 @@ _PUBLIC = {
     "knn": "fullrank.evaluation.knn",
     "linear": "fullrank.evaluation.linear",
     "spectrum_of": "fullrank.spectrum.covariance",
+    "measure": "fullrank.spectrum.measures",
 }
-__all__ = ["__version__", *_PUBLIC]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [
+    "__version__",
+    "extract",
+    "knn",
+    "linear",
+    "load",
+    "measure",
+    "open_source",
+    "read_table",
+    "recipe",
+    "spectrum_of",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

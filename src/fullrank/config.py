@@ -6,6 +6,7 @@ with the base class would make pydantic drop the subclass's fields.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
@@ -27,6 +28,12 @@ class Settings(BaseModel):
             super().__init__(**data)
         except ValidationError as error:
             raise SettingError(explain(error, type(self))) from None
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with changes, which are checked as settings are (pydantic's own copy would take anything)."""
+        if not update:
+            return super().model_copy(deep=deep)
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | dict(update))
 
 
 class Augmentation(Settings):

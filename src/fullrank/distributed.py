@@ -5,7 +5,7 @@ its embeddings (``ctx.gather``) and computes the whole batch on every process; t
 over processes, which DDP's average turns into the gradient of one process.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -24,13 +24,13 @@ def rank() -> int:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         parts = [torch.empty_like(x) for _ in range(world_size())]
         dist.all_gather(parts, x.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.contiguous()
         dist.all_reduce(grad)
         return grad.chunk(world_size())[rank()]
@@ -38,13 +38,13 @@ class _Gather(torch.autograd.Function):
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x.clone()
         dist.all_reduce(x)
         return x
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.clone()
         dist.all_reduce(grad)
         return grad
@@ -52,7 +52,7 @@ class _Sum(torch.autograd.Function):
 
 def gather(x: Tensor) -> Tensor:
     """[n, ...] of this process -> [n * processes, ...] in the order of the processes; differentiable. n must agree."""
-    return x if world_size() == 1 else _Gather.apply(x)  # type: ignore[no-any-return]
+    return x if world_size() == 1 else _Gather.apply(x)
 
 
 @torch.no_grad()
@@ -87,14 +87,14 @@ class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):
         spread = _Sum.apply(deviation.square().sum(axes)) / count
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
-                self.num_batches_tracked += 1  # type: ignore[operator]
-                share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)  # type: ignore[arg-type]
+                batches = cast(Tensor, self.num_batches_tracked).add_(1)
+                share = self.momentum if self.momentum is not None else 1.0 / float(batches)
                 self.running_mean.lerp_(centre.to(self.running_mean.dtype), share)
                 self.running_var.lerp_((spread * (count / (count - 1))).to(self.running_var.dtype), share)
         out = deviation * torch.rsqrt(spread + self.eps).view(shape)
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)
-        return out.to(x.dtype)
+        return cast(Tensor, out.to(x.dtype))
 
 
 def synchronise_batch_norm(module: nn.Module) -> nn.Module:

@@ -29,7 +29,7 @@ def uniform(seed: int, epoch: int, records: Sequence[int] | NDArray[np.int64], s
     True
     """
     with np.errstate(over="ignore"):
-        key = np.uint64(zlib.crc32(stream.encode()))
+        key = np.asarray(zlib.crc32(stream.encode()), dtype=np.uint64)
         for part in (seed, epoch):
             key = _mix(np.asarray(key + _GOLDEN * np.uint64(part + 1), dtype=np.uint64))
         rows = _mix(key + _GOLDEN * (np.asarray(records).astype(np.uint64) + np.uint64(1)))

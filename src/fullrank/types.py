@@ -129,7 +129,7 @@ class Output:
     losses: dict[str, Tensor]
     """{term: scalar, already weighted}; the loss is their sum"""
     features: dict[str, Tensor]
-    """{name: float [batch, views, d]} detached: "representation" always; "embedding", "prediction", "teacher" where they exist"""
+    """{name: float [batch, views, d]} detached: "representation"; "embedding", "prediction", "teacher" where there are"""
     metrics: dict[str, Tensor] = field(default_factory=dict)
     """{name: scalar} to log"""
     carry: dict[str, Tensor] = field(default_factory=dict)

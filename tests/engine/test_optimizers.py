@@ -9,7 +9,8 @@ from fullrank.engine.optimizers import LARS, learning_rate, peak_learning_rate
 
 def naive_lars(w, grads, lr, m, wd, eta, adapt, clip):
     v = torch.zeros_like(w)
-    for g in grads:
+    for grad in grads:
+        g = grad
         if adapt:
             wn, gn = w.norm(), g.norm()
             trust = eta * wn / (gn + wd * wn + 1e-12) if wn > 0 and gn > 0 else torch.tensor(1.0)

@@ -60,7 +60,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} is not a checkpoint of fullrank. `fullrank inspect` says what a file holds.")
     if state["format"] != FORMAT:
         raise CheckpointError(f"{file} has format {state['format']}; this version reads format {FORMAT}.")
-    return state  # type: ignore[no-any-return]
+    return state
 
 
 def brief(error: Exception) -> str:

@@ -15,8 +15,8 @@ from rich.table import Table
 from fullrank.errors import SettingError
 
 A = TypeVar("A")
-console = Console(highlight=False, soft_wrap=True)
-"""for results"""
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+"""for results; into a file or a pipe, tables are wide"""
 notes = Console(stderr=True, highlight=False)
 """for progress and remarks"""
 

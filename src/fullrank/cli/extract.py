@@ -15,7 +15,7 @@ class Args(Settings):
     """Options of `fullrank extract RUN`."""
 
     data: DataConfig = DataConfig()
-    """what to encode; frames, rate and canvas are the run's own, so only path, name, split, limit, cache and workers are read"""
+    """what to encode; path, name, split, limit, cache and workers are read, the rest is the run's own"""
     out: Path
     """folder of the feature table"""
     num_clips: Annotated[int, Field(ge=1)] = 1

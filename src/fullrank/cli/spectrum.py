@@ -38,7 +38,7 @@ class Arguments:
     space: Literal["representation", "embedding"] = "representation"
     """what plain files hold: it decides what counts as collapsed"""
     healthy_std: float | None = None
-    """std that the method drives each dimension of its embedding to (VICReg: 1); a table of `fullrank extract` says it itself"""
+    """std that the method drives each dimension of its embedding to (VICReg: 1); tables of `fullrank extract` say it"""
     json: Path | None = None
     """write every measure, the verdicts and their evidence to this file"""
 

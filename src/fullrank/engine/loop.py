@@ -298,8 +298,9 @@ class _Watch:
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             f"{self.record['recipe'] or self.record['method']} on {source.description}\n"
             f"{self.total} steps of {cfg.data.batch_size} records; learning rate {cfg.optimizer.base_learning_rate:g} x "
-            f"{cfg.data.batch_size} / {optimizers.REFERENCE_BATCH} = {peak:g} ({cfg.optimizer.name}); {self.fabric.device.type}, "
-            f"{self.fabric._precision.precision}, {self.fabric.world_size} process(es)\nrun folder: {self.folder}",
+            f"{cfg.data.batch_size} / {optimizers.REFERENCE_BATCH} = {peak:g} ({cfg.optimizer.name}); "
+            f"{self.fabric.device.type}, {self.fabric._precision.precision}, {self.fabric.world_size} process(es)\n"
+            f"run folder: {self.folder}",
             markup=False,
         )
 

@@ -137,7 +137,7 @@ class MetricsLog:
         self.last = losses
         self.lines.write(row)
         flat = {f"loss/{k}": v for k, v in losses.items()} | {f"metric/{k}": v for k, v in metrics.items()}
-        flat |= {f"run/{k}": row[k] for k in ("loss", "learning_rate", "grad_norm", "data_wait_ratio", "clips_per_second")}  # type: ignore[misc]
+        flat |= {f"run/{k}": row[k] for k in ("loss", "learning_rate", "grad_norm", "data_wait_ratio", "clips_per_second")}
         self.scalars(step, flat.items())
         return None
 

@@ -54,11 +54,11 @@ class LARS(Optimizer):
         return loss
 
     def _update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
-        updates = [p.grad for p in params]
+        updates = [p.grad for p in params if p.grad is not None]
         if group["adapt"]:
             weight_norms = torch._foreach_norm(params)
             grad_norms = torch._foreach_norm(updates)
-            updates = torch._foreach_add(updates, params, alpha=group["weight_decay"])
+            updates = list(torch._foreach_add(updates, params, alpha=group["weight_decay"]))
             for update, w, g in zip(updates, weight_norms, grad_norms, strict=True):
                 trust = group["trust_coefficient"] * w / (g + group["weight_decay"] * w + 1e-12)
                 if group["clip_trust"]:
@@ -75,7 +75,7 @@ class LARS(Optimizer):
 
 
 def peak_learning_rate(cfg: OptimizerConfig, batch_size: int) -> float:
-    """base * batch / 256 (Goyal et al., 2017: the linear rule)."""
+    """Base rate times batch / 256 (Goyal et al., 2017: the linear rule)."""
     return cfg.base_learning_rate * batch_size / REFERENCE_BATCH
 
 
@@ -88,7 +88,7 @@ def learning_rate(cfg: OptimizerConfig, batch_size: int, progress: float, epochs
 def build(cfg: OptimizerConfig, method: Method) -> Optimizer:
     """The optimizer over the method's trainable parameters in two groups: decayed, and biases and norms."""
     named = list(method.decayed())
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for _, p, decay in named if decay], "weight_decay": cfg.weight_decay},
         {"params": [p for _, p, decay in named if not decay], "weight_decay": 0.0},
     ]
@@ -100,7 +100,7 @@ def build(cfg: OptimizerConfig, method: Method) -> Optimizer:
     if cfg.name == "sgd":
         return SGD(groups, lr=rate, momentum=momentum)
     for group in groups:
-        group["adapt"] = any(p.ndim > 1 for p in group["params"])  # type: ignore[union-attr]
+        group["adapt"] = any(p.ndim > 1 for p in group["params"])
     return LARS(
         groups,
         lr=rate,

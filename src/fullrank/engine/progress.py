@@ -76,10 +76,11 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
-    """
+    """Hours, minutes and seconds.
+
     >>> _clock(75), _clock(3700)
     ('1:15', '1:01:40')
-    """  # noqa: D400, D403, D205
+    """
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

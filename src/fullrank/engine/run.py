@@ -1,6 +1,7 @@
 """What surrounds the loop: devices, the run folder, and how long a run is."""
 
 import json
+import logging
 import os
 import platform
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from fullrank import __version__
 from fullrank.config import RunConfig, settings_hash
@@ -34,7 +35,7 @@ class TrainResult:
 def has_bf16(device: str) -> bool:
     """Whether bf16 arithmetic is native (elsewhere it is emulated and slow)."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -44,6 +45,7 @@ def launch(config: RunConfig[Any]) -> Fabric:
         raise SettingError("device must be cpu or auto on this machine. Got cuda, and torch sees no GPU.")
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(device))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision, which we print ourselves
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     # buffers (queues, centres) are equal on all processes by construction: broadcasting them would cost each step
     strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
@@ -80,7 +82,7 @@ def new_folder(config: RunConfig[Any], recipe: str) -> Path:
         folder = config.out
         if (folder / "config.json").exists():
             raise SettingError(
-                f"out must be a new folder. Got {folder}, which holds a run; `fullrank train --resume {folder}` goes on with it."
+                f"out must be a new folder. Got {folder}, which holds a run; `fullrank train --resume {folder}` goes on."
             )
         if folder.exists() and not folder.is_dir():
             raise SettingError(f"out must be a folder. Got the file {folder}.")

@@ -1,7 +1,7 @@
 """Supervised: the same network trained with the labels, the ceiling that encoders without labels are held against.
 
 Idea: what this backbone, these views and this many steps reach when they may see the answer.
-Data flow: clips -> one view -> backbone -> h -> a linear classifier for each label set -> cross-entropies with the record's labels.
+Data flow: clips -> one view -> backbone -> h -> a linear classifier for each label set -> cross-entropy with the label.
 What prevents collapse: the labels. Dimensional collapse towards (classes - 1) dimensions is what it converges to
 (neural collapse: Papyan, Han, Donoho, PNAS 2020).
 What breaks it: few or wrong labels.
@@ -10,7 +10,7 @@ Not a method of its own and the only one that sees labels; records with label -1
 """
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast
 
 import torch
 from jaxtyping import Int64
@@ -91,9 +91,9 @@ class Supervised(Method):
 
     def make_classifier(self, name: str, num_classes: int) -> None:
         """A new linear layer for a label set, unless there is one of this width."""
-        old = self.classifiers[name] if name in self.classifiers else None
+        old = dict(self.classifiers.items()).get(name)
         if not isinstance(old, nn.Linear) or old.out_features != num_classes:
-            self.classifiers[name] = nn.Linear(self.backbone.embed_dim, num_classes).to(self.labels.device)
+            self.classifiers[name] = nn.Linear(cast(int, self.backbone.embed_dim), num_classes).to(self.labels.device)
 
     def fit_classifiers_to(self, state: Mapping[str, Tensor]) -> None:
         """Classifiers of the widths of a checkpoint, so that its encoder can be read where there are no labels."""
