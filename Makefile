@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 # pip warns of every local folder that it skips; those lines say nothing
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
 STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc --all 2> /dev/null || echo some)cores
-BENCHMARKS := $(filter-out tables torchvision_shim,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# demo and real_input take an hour: `make bench BENCHMARKS=demo`
+BENCHMARKS ?= $(filter-out _result tables torchvision_shim demo real_input,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help install demo demo-tiny test check format bench docs test-peers clean
 

@@ -1,6 +1,6 @@
 """Time of a training step (forward and backward) of the ResNets by layout and precision, as ratios in one run.
 
-    python benchmarks/backbones.py --json benchmarks/results/FILE.json
+    python benchmarks/backbones.py --out benchmarks/results/FILE.json
 
 Every ratio is the time of plain float32 (contiguous) divided by the time of the variant: above 1 is faster. The variants of
 a network take turns, so that a change in the machine's load meets all of them; times are medians.
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -104,7 +104,7 @@ def main() -> None:
             rows.append(measure(temporal, args.depth, width, shape, args.repeats, args.device))
             print(json.dumps(rows[-1]), flush=True)
     hardware = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine()
-    if args.json is not None:
+    if args.out is not None:
         about = {
             "date": datetime.date.today().isoformat(),
             "commit": subprocess.run(
@@ -113,8 +113,8 @@ def main() -> None:
             "hardware": f"{hardware}, {args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}",
             "command": shlex.join(["python", *sys.argv]),
         }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({**about, "tables": {"backbones": table(rows)}, "measured": rows}, indent=1) + "\n")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({**about, "tables": {"backbones": table(rows)}, "measured": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

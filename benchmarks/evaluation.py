@@ -222,6 +222,20 @@ def hardware(threads: int) -> dict[str, Any]:
     }
 
 
+def table(result: dict[str, Any]) -> dict[str, Any]:
+    """What the documents print."""
+    names = {
+        "knn": "kNN against lightly's knn_predict",
+        "probes": "ten linear probes at once against one by one through a loader",
+    }
+    rows = [
+        [text, f"{result[key]['ratio']:.2f}", "{:.2f} to {:.2f}".format(*result[key]["ratio_range"]), f"{TARGETS[key]:g}"]
+        for key, text in names.items()
+        if "ratio" in result[key]
+    ]
+    return {"header": ["what", "x faster (median of turns)", "range of turns", "wanted"], "rows": rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
@@ -254,6 +268,7 @@ def main() -> None:
     else:
         result["knn"] = {"skipped": f"no {args.peers}; `make bench` creates it"}
         print(f"kNN is skipped: there is no {args.peers}; `make bench` creates it.", file=sys.stderr)
+    result["tables"] = {"evaluation": table(result)}
     text = json.dumps(result, indent=1)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

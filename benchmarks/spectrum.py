@@ -1,6 +1,6 @@
 """Time of the spectrum and the cumulative explained variance of unit rows, against the procedure of the tiny paper's script.
 
-    python benchmarks/spectrum.py --json benchmarks/results/FILE.json
+    python benchmarks/spectrum.py --out benchmarks/results/FILE.json
 
 The other procedure: numpy's covariance with a full singular value decomposition of it, then scikit-learn's PCA of the same
 features. Ours: one streaming pass and one eigendecomposition for both. Both start from the same float32 features in memory
@@ -90,12 +90,12 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=20_000, help="rows")
     parser.add_argument("--d", type=int, default=2048, help="width")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     row = measure(args.n, args.d, args.repeats)
     row["cheap_measures_512x256_milliseconds"] = round(cheap_milliseconds(512, 256, args.repeats), 3)
     print(json.dumps(row, indent=1))
-    if args.json is None:
+    if args.out is None:
         return
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     about = {
@@ -109,8 +109,8 @@ def main() -> None:
         "rows": [[f"{row['n']} x {row['d']}", row["seconds"]["reference"], row["seconds"]["fullrank"], row["ratio"]]],
         "note": "Spectrum and cumulative explained variance of L2-normalised features, to the same curves.",
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({**about, "tables": {"spectrum": table}, "measured": [row]}, indent=1) + "\n")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps({**about, "tables": {"spectrum": table}, "measured": [row]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

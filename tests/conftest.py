@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -56,3 +57,51 @@ def vicreg_settings() -> Callable[..., RunConfig[Any]]:
         return RunConfig[VICReg.Config](**(settings | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve short H.264 files of a moving square, in two folders."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(12):
+        place = folder / ("left" if number % 2 else "right")
+        place.mkdir(exist_ok=True)
+        with av.open(str(place / f"{number:02d}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=8)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+            for t in range(16):
+                frame = np.full((32, 48, 3), 20 * number, np.uint8)
+                x = (2 * t + 3 * number) % 36
+                frame[8:20, x : x + 12] = (255, 10 * number, 40)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(None))
+    return folder
+
+
+SMALL = [
+    "--backbone.width",
+    "0.125",
+    "--method.augmentation.size-pixels",
+    "32",
+    "--data.canvas-pixels",
+    "32",
+    "--data.batch-size",
+    "4",
+    "--data.num-workers",
+    "0",
+    "--data.num-frames",
+    "2",
+    "--precision",
+    "fp32",
+    "--device",
+    "cpu",
+    "--method.projector",
+    "16",
+    "16",
+]
+"""flags that make a run of vicreg.video one of seconds"""
+
+
+@pytest.fixture(scope="session")
+def small_flags() -> list[str]:
+    return list(SMALL)

@@ -25,7 +25,7 @@ from fullrank.engine.observers import Lines, MetricsLog, Observer, StepEvent, av
 from fullrank.engine.progress import Progress
 from fullrank.engine.run import TrainResult, check_settings, launch, make_record, new_folder, total_steps, write_record
 from fullrank.engine.step import train_step
-from fullrank.errors import DataError, SettingError
+from fullrank.errors import DataError, FullrankError, SettingError
 from fullrank.methods._method import Method, load_method
 from fullrank.types import ClipBatch, ClipSpec, StepContext, Views
 from fullrank.views.plan import make_views
@@ -165,6 +165,9 @@ def train(
                     _save(fabric, folder, method, optimizer, record, step, elapsed)
                     last_saved = time.perf_counter()
             _save(fabric, folder, method, optimizer, record, step, elapsed)
+        except FullrankError as error:
+            stopped = str(error)
+            raise
         finally:
             summary = watch.end(step, steps_per_epoch, elapsed, stopped)
     return TrainResult(folder=folder, steps=step, stopped=None if stopped == "budget" else stopped, summary=summary)

@@ -13,6 +13,8 @@ from fullrank.spectrum.diagnosis import cheap_complete
 from fullrank.spectrum.measures import cheap_measures, measure_all
 
 SPACES = ("representation", "embedding")
+AIM = 0.8
+"""of the allowed share: the rest is for the last spectrum and for guesses that were too low"""
 READINGS = 2
 """in a row that make an alarm"""
 FLOPS_PER_SECOND = 2e10
@@ -90,7 +92,7 @@ class CollapseMonitor:
             self._write(step, "cheap", cheap, time.perf_counter() - start)
             alarm = self._alarms(event, cheap)
         self.watched_seconds += event.step_seconds
-        if self.spent_seconds + self._expected(batches) <= self.cfg.max_share * self.watched_seconds:
+        if self.spent_seconds + self._expected(batches) <= AIM * self.cfg.max_share * self.watched_seconds:
             self._spectra(step)
         event.notes["ranks"] = {space: m["effective_rank"] for space, m in self.latest.items()}
         event.notes["collapsed"] = dict(self.began)

@@ -62,7 +62,8 @@ def _read_run(path: Path, name: str) -> Run:
     if not path.exists():
         raise CheckpointError(f"a run must be an existing folder. Got {path}. Give the folder that `fullrank train` wrote.")
     features = next((f for f in (path / "features", path) if (f / "representation.npy").is_file()), None)
-    if not path.is_dir() or not ((path / "config.json").is_file() or (path / "metrics.jsonl").is_file() or features):
+    known = any((path / name).is_file() for name in ("config.json", "metrics.jsonl", "evaluation.json"))
+    if not path.is_dir() or not (known or features):
         raise CheckpointError(
             f"{path} must be a run folder (config.json, metrics.jsonl) or a feature table (representation.npy). "
             f"Got {_contents(path)}. Give the folder that `fullrank train` or `fullrank extract` wrote."

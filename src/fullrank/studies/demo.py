@@ -137,7 +137,9 @@ ENCODERS = ("trained", "with labels", "random weights", "collapsed", "raw pixels
 
 
 def features_of(out: Path, encoder: str, split: str) -> Path:
-    """The report looks for "features": those of the test videos."""
+    """The report looks for "features": those of the test videos. Pixels have other names: their spectrum is no encoder's."""
+    if encoder == "raw pixels":
+        return folder_of(out, encoder) / split
     return folder_of(out, encoder) / ("features" if split == "test" else "features_train")
 
 

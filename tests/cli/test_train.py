@@ -1,0 +1,135 @@
+import json
+import shutil
+
+import pytest
+
+from fullrank.cli import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, video_folder, small_flags):
+    base = tmp_path_factory.mktemp("train")
+    flags = ["--data.path", str(video_folder), "--out", str(base / "run"), "--max-steps", "4", "--json", str(base / "out.json")]
+    assert main(["train", "vicreg.video", *flags, *small_flags]) == 0
+    return base
+
+
+def test_one_command_gives_an_encoder_its_features_and_a_page(run):
+    names = {path.name for path in (run / "run").iterdir()}
+    assert {"checkpoint.pt", "features", "report.html", "metrics.jsonl", "spectrum.jsonl", "events.jsonl"} <= names
+    said = json.loads((run / "out.json").read_text())
+    assert said["steps"] == 4
+    assert said["report"].endswith("report.html")
+    assert (run / "run" / "features" / "thumbnails.npy").exists()
+    known = json.loads((run / "run" / "evaluation.json").read_text())
+    assert 0 <= known["representation"]["label, kNN leave-one-out"]["top1"] <= 1
+    assert known["embedding"]["label, kNN leave-one-out"]["n"] == 12
+
+
+def test_extract_evaluate_spectrum_report_inspect_follow(run, video_folder, tmp_path, capsys):
+    features = str(tmp_path / "features")
+    extract = ["extract", str(run / "run"), "--data.path", str(video_folder), "--data.num-workers", "0", "--out", features]
+    assert main([*extract, "--json", str(tmp_path / "e.json")]) == 0
+    assert json.loads((tmp_path / "e.json").read_text())["rows"] == 12
+    assert main(["spectrum", features, "--out", str(tmp_path / "f.pdf")]) == 0
+    assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
+    assert main(["report", str(run / "run"), "--out", str(tmp_path / "r.html")]) == 0
+    assert main(["inspect", str(run / "run")]) == 0
+    assert "vicreg" in capsys.readouterr().out
+
+
+def test_a_second_extraction_is_read_from_disk(run, video_folder, tmp_path):
+    flags = [
+        "extract",
+        str(run / "run"),
+        "--data.path",
+        str(video_folder),
+        "--data.num-workers",
+        "0",
+        "--out",
+        str(tmp_path / "f"),
+    ]
+    assert main(flags) == 0
+    before = (tmp_path / "f" / "representation.npy").stat().st_mtime_ns
+    assert main(flags) == 0
+    assert (tmp_path / "f" / "representation.npy").stat().st_mtime_ns == before
+    assert main([*flags, "--num-clips", "2"]) == 0
+    assert (tmp_path / "f" / "representation.npy").stat().st_mtime_ns != before
+
+
+def test_training_starts_from_the_weights_of_a_run(run, video_folder, small_flags, tmp_path):
+    flags = ["--data.path", str(video_folder), "--out", str(tmp_path / "b"), "--max-steps", "1", "--no-report", *small_flags]
+    assert main(["train", "vicreg.video", *flags, "--backbone.weights", str(run / "run")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["train", "vicreg.vido"], "Did you mean 'vicreg.video'"),
+        (["train", "barlow_twin.video"], "Unknown recipe 'barlow_twin.video'"),
+        (["train"], "must be given a recipe"),
+        (["train", "vicreg.video"], "--data.path must be given"),
+        (["train", "vicreg.video", "--data.path", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["train", "vicreg.video", "--method.rho", "0"], "rho is wrong: input should be greater than or equal to 1. Got 0"),
+        (["train", "--resume", "/nowhere"], "config.json"),
+        (["train", "--resume", "/nowhere", "--seed", "3"], "takes no others"),
+        (["trian"], "Did you mean 'train'"),
+        (["extract"], "must be given a run folder"),
+    ],
+)
+def test_mistakes_end_with_one_sentence_and_exit_code_2(flags, message, capsys):
+    assert main(flags) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_an_unknown_flag_names_the_nearest(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "vicreg.video", "--data.pth", "x"])
+    assert ended.value.code == 2
+    assert "--data.path" in capsys.readouterr().err
+
+
+def test_crop_larger_than_canvas_and_batch_larger_than_data(video_folder, small_flags, tmp_path, capsys):
+    base = ["train", "vicreg.video", "--data.path", str(video_folder), "--out", str(tmp_path / "x"), *small_flags]
+    assert main([*base, "--method.augmentation.size-pixels", "64"]) == 2
+    assert "must not be larger than the canvas" in capsys.readouterr().err
+    assert main([*base, "--data.batch-size", "64"]) == 2
+    assert "64" in capsys.readouterr().err
+    assert not (tmp_path / "x" / "checkpoint.pt").exists()
+
+
+def test_bad_files_are_counted_named_and_passed_over(video_folder, small_flags, tmp_path, capsys):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(video_folder, mixed)
+    (mixed / "left" / "zero.mp4").write_bytes(b"")
+    (mixed / "right" / "text.mp4").write_text("not a video")
+    flags = ["--data.path", str(mixed), "--out", str(tmp_path / "run"), "--epochs", "4", *small_flags]
+    assert main(["train", "vicreg.video", *flags]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
+    assert {row["record"] for row in rows} == {"left/zero.mp4", "right/text.mp4"}
+    assert all(row["reason"] for row in rows)
+    assert "2 files could not be read" in capsys.readouterr().out
+
+
+def test_only_bad_files_are_one_clear_error(small_flags, tmp_path, capsys):
+    for number in range(6):
+        (tmp_path / f"{number}.mp4").write_bytes(b"")
+    flags = ["--data.path", str(tmp_path), "--out", str(tmp_path / "run"), *small_flags]
+    assert main(["train", "vicreg.video", *flags]) == 2
+    error = capsys.readouterr().err
+    assert "could be read" in error
+    assert "fullrank scan" in error
+
+
+def test_a_checkpoint_of_another_method_is_refused(run, tmp_path, capsys):
+    shutil.copytree(run / "run", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    other = json.loads((run / "run" / "config.json").read_text()) | {"method": "simclr"}
+    other["settings"]["method"] = {"rho": 2}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(other))
+    assert record["method"] == "vicreg"
+    assert main(["extract", str(tmp_path / "run"), "--out", str(tmp_path / "f")]) == 2
+    assert "vicreg" in capsys.readouterr().err
