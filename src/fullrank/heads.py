@@ -47,7 +47,7 @@ class Prototypes(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """[..., dim] -> cosines [..., count]; computed in float32."""
         with torch.autocast(z.device.type, enabled=False):
-            return F.normalize(z.float(), dim=-1) @ self.weight.T
+            return F.normalize(z.to(self.weight.dtype), dim=-1) @ self.weight.T
 
     @torch.no_grad()
     def normalize_(self) -> None:

@@ -138,7 +138,7 @@ class Output:
     @property
     def loss(self) -> Tensor:
         """Sum of the terms."""
-        return torch.stack([term.float() for term in self.losses.values()]).sum()
+        return torch.stack(list(self.losses.values())).sum()
 
 
 @dataclass(frozen=True, kw_only=True)

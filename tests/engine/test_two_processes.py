@@ -14,9 +14,8 @@ import torch
 from fullrank.methods._method import available
 
 SCRIPT = Path(__file__).with_name("two_processes_script.py")
-TOLERANCE = {"moco_v2": 2e-5}
-DEFAULT_TOLERANCE = 2e-4
-"""float32: the two sum in another order; a broken gather is off by more than ten times this (see the control)"""
+TOLERANCE = 1e-5
+"""float64 networks, float32 losses; a broken gather is off by more than a hundred times this (see the control)"""
 
 
 def launch(processes: int, out: Path, *flags: str) -> None:
@@ -49,10 +48,10 @@ def test_two_processes_reach_the_weights_of_one(folders, name):
     one = torch.load(folders / "one" / f"{name}-0.pt", weights_only=True)
     for rank in range(2):
         two = torch.load(folders / "two" / f"{name}-{rank}.pt", weights_only=True)
-        assert largest_difference(one, two) < TOLERANCE.get(name, DEFAULT_TOLERANCE)
+        assert largest_difference(one, two) < TOLERANCE
 
 
 def test_a_gather_without_gradient_is_noticed(folders):
     one = torch.load(folders / "one" / "vicreg-0.pt", weights_only=True)
     broken = torch.load(folders / "broken" / "vicreg-0.pt", weights_only=True)
-    assert largest_difference(one, broken) > 10 * DEFAULT_TOLERANCE
+    assert largest_difference(one, broken) > 100 * TOLERANCE

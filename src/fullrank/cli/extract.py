@@ -36,9 +36,9 @@ def main(argv: list[str]) -> None:
     """`fullrank extract runs/first --data.path videos/ --out features/first`."""
     rest, json_path = take(argv, "--json")
     run = rest.pop(0) if rest and not rest[0].startswith("-") else None
-    args = parse(Args, rest, "fullrank extract RUN", description="RUN is the folder that training wrote.")
-    if run is None:
+    if run is None and not {"-h", "--help"} & set(rest):
         raise SettingError("extract must be given a run folder. Got none; for example `fullrank extract runs/first --out ...`.")
+    args = parse(Args, rest, "fullrank extract RUN", description="RUN is the folder that training wrote.")
     from fullrank.checkpoint.encoder import load
     from fullrank.data.open import open_source
     from fullrank.features.extract import extract

@@ -99,7 +99,7 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard event files, at most about 2,000 rows a run (the first 50 steps all)."""
+    """metrics.jsonl and TensorBoard event files: the first 50 steps, every 2,000th part of the run, and one row a second."""
 
     def __init__(self, folder: Path, total_steps: int, resume_step: int | None):
         from torch.utils.tensorboard import SummaryWriter
@@ -114,9 +114,9 @@ class MetricsLog:
         """Write a row every few steps; rates are means since the last row."""
         self._waits.append((event.step_seconds, event.wait_seconds, event.clips))
         step = event.ctx.step
-        if step > 50 and step % self.every:
-            return None
         seconds, waited, clips = (sum(column) for column in zip(*self._waits, strict=True))
+        if step > 50 and step % self.every and seconds < 1.0:
+            return None
         losses = {name: float(value) for name, value in event.losses.items()}
         metrics = {name: float(value) for name, value in event.metrics.items()}
         row = {

@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def launch(config: RunConfig[Any]) -> Fabric:
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(device))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision, which we print ourselves
     world, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # Fabric warns that a newer torch has another name for this; torch 2.11 has not
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*is deprecated")
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # buffers (queues, centres) are equal on all processes by construction: broadcasting them would cost each step
     strategy: Any = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
     fabric = Fabric(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from fullrank.config import Settings
@@ -20,6 +21,11 @@ BackboneFactory = Callable[[str], nn.Module]
 """role ("student", "teacher") -> a new backbone with ``embed_dim`` and forward([batch, channels, time, height, width])"""
 
 ENTRY_POINTS = "fullrank.methods"
+
+
+def wide(x: Tensor) -> Tensor:
+    """float32, or float64 where it is already: what losses are computed in, whatever the autocast."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class Method(nn.Module):

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from fullrank.config import Augmentation, Prob, Settings
 from fullrank.heads import mlp
-from fullrank.methods._method import BackboneFactory, Method
+from fullrank.methods._method import BackboneFactory, Method, wide
 from fullrank.objectives import distillation
 from fullrank.schedules import cosine
 from fullrank.teacher import Teacher
@@ -77,8 +77,8 @@ class BYOL(Method):
         for pixels in views.group("view").unbind(dim=1):
             representations.append(self.backbone(pixels))
             embeddings.append(self.projector(representations[-1]))
-            predictions.append(self.predictor(embeddings[-1]).float())
-            targets.append(self.teacher(pixels)[-1].float())
+            predictions.append(wide(self.predictor(embeddings[-1])))
+            targets.append(wide(self.teacher(pixels)[-1]))
         pairs = [distillation.regression(predictions[i], targets[j]) for i, j in permutations(range(len(predictions)), 2)]
         return Output(
             losses={"regression": self.cfg.loss_weight * torch.stack(pairs).mean()},

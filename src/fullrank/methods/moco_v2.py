@@ -30,7 +30,7 @@ from fullrank.batch_norm import average_running_statistics, inverse, replace_bat
 from fullrank.config import Augmentation, Prob, Settings
 from fullrank.heads import mlp
 from fullrank.memory import Queue
-from fullrank.methods._method import BackboneFactory, Method
+from fullrank.methods._method import BackboneFactory, Method, wide
 from fullrank.objectives import contrastive
 from fullrank.schedules import cosine
 from fullrank.teacher import Teacher
@@ -142,13 +142,13 @@ class MoCoV2(Method):
 
     def _project(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         h = self.backbone(pixels)
-        return h, self.projector(h).float()
+        return h, wide(self.projector(h))
 
     @torch.no_grad()
     def _keys(self, pixels: Tensor, ctx: StepContext) -> Tensor:
         group = self.cfg.batch_norm_group
         if group is None or not self.training:
-            return F.normalize(self.teacher(pixels)[-1].float(), dim=1)
+            return F.normalize(wide(self.teacher(pixels)[-1]), dim=1)
         order = shuffle_in_blocks(len(pixels), self.cfg.shuffle_block or 2 * group, ctx.generator)
         keys = self.teacher(pixels[order.to(pixels.device)])[-1]
-        return F.normalize(keys[inverse(order).to(pixels.device)].float(), dim=1)
+        return F.normalize(wide(keys[inverse(order).to(pixels.device)]), dim=1)

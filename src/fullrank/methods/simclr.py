@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fullrank.config import Augmentation, Settings
 from fullrank.heads import mlp
-from fullrank.methods._method import BackboneFactory, Method
+from fullrank.methods._method import BackboneFactory, Method, wide
 from fullrank.objectives import contrastive
 from fullrank.types import Output, StepContext, ViewPlan, Views
 from fullrank.views.plan import multi_view
@@ -64,7 +64,7 @@ class SimCLR(Method):
         pixels = views.group("view")
         shape = pixels.shape[:2]
         h = self.backbone(pixels.flatten(0, 1))
-        z = self.projector(h).float().unflatten(0, shape)
+        z = wide(self.projector(h)).unflatten(0, shape)
         return Output(
             losses={"nt_xent": contrastive.nt_xent(ctx.gather(z), temperature=self.cfg.temperature)},
             features={"representation": h.detach().float().unflatten(0, shape), "embedding": z.detach()},

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fullrank.config import Augmentation, Settings
 from fullrank.errors import SettingError
-from fullrank.methods._method import BackboneFactory, Method
+from fullrank.methods._method import BackboneFactory, Method, wide
 from fullrank.objectives import classification
 from fullrank.types import Output, StepContext, ViewPlan, Views, ViewSpec
 
@@ -79,7 +79,7 @@ class Supervised(Method):
         for i, name in enumerate(self.cfg.label_names):
             suffix = f"_{name}" if len(self.cfg.label_names) > 1 else ""
             # gathered, because processes may hold different numbers of labelled records
-            logits = ctx.gather(self.classifiers[name](h).float())
+            logits = ctx.gather(wide(self.classifiers[name](h)))
             terms = classification.cross_entropy(logits, ctx.gather(self.labels[views.index, i]))
             losses[f"cross_entropy{suffix}"], metrics[f"accuracy{suffix}"] = terms.loss, terms.accuracy
         return Output(losses=losses, features={"representation": h.detach().float().unsqueeze(1)}, metrics=metrics)

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from fullrank.config import Augmentation, Settings
 from fullrank.heads import Prototypes, mlp
 from fullrank.memory import Queue
-from fullrank.methods._method import BackboneFactory, Method
+from fullrank.methods._method import BackboneFactory, Method, wide
 from fullrank.objectives import clustering
 from fullrank.types import Output, StepContext, ViewPlan, Views, ViewSpec
 from fullrank.views.plan import multi_view
@@ -92,7 +92,7 @@ class SwAV(Method):
         groups = [views.group("view")] + ([views.group("local")] if self.cfg.num_local else [])
         # one call for each size, one for the projector: as the authors' multi-crop wrapper
         h = torch.cat([self.backbone(p.flatten(0, 1)).unflatten(0, p.shape[:2]) for p in groups], dim=1)
-        z = self.projector(h.flatten(0, 1)).float().unflatten(0, h.shape[:2])
+        z = wide(self.projector(h.flatten(0, 1))).unflatten(0, h.shape[:2])
         everywhere = ctx.gather(F.normalize(z, dim=-1))
         scores = self.prototypes(everywhere)
         codes = self._codes(scores[:, :CODED].detach())

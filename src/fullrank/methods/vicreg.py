@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fullrank.config import Augmentation, Settings
 from fullrank.heads import mlp
-from fullrank.methods._method import BackboneFactory, Method
+from fullrank.methods._method import BackboneFactory, Method, wide
 from fullrank.objectives import decorrelation
 from fullrank.types import Output, StepContext, ViewPlan, Views
 from fullrank.views.plan import multi_view
@@ -62,7 +62,7 @@ class VICReg(Method):
         pixels = views.group("view")
         shape = pixels.shape[:2]
         h = self.backbone(pixels.flatten(0, 1))
-        z = self.projector(h).float().unflatten(0, shape)
+        z = wide(self.projector(h)).unflatten(0, shape)
         terms = decorrelation.vicreg(ctx.gather(z), target_std=self.cfg.target_std)
         return Output(
             losses={
