@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     from fullrank.data.open import open_source
     from fullrank.features.extract import extract
 
-    encoder = load(run, args.device)
+    encoder = load(str(run), args.device)
     branches = type(encoder.method).branches
     if args.branch is not None and args.branch not in branches:
         raise SettingError(f"branch must be one of {', '.join(branches)} for this method. Got {args.branch}.")
