@@ -50,9 +50,10 @@ def settings(
             "method": own.model_copy(update=changes),
             "backbone": config.backbone.model_copy(update={"width": 0.25}),
             "data": config.data.model_copy(update={"canvas_pixels": canvas, **data}),
-            "optimizer": config.optimizer.model_copy(update={"warmup_epochs": 5.0}),
+            # with a time budget the warm-up is a share of the budget: a tenth
+            "optimizer": config.optimizer.model_copy(update={"warmup_epochs": 20.0}),
             "max_minutes": minutes,
-            "epochs": 2000.0,
+            "epochs": 200.0,
             "out": out,
         }
     )

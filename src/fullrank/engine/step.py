@@ -22,7 +22,7 @@ def check_finite(output: Output, ctx: StepContext) -> None:
     if not bool(torch.isfinite(values).all()):
         guilty = ", ".join(f"{name} = {value}" for name, value in zip(output.losses, values.tolist(), strict=True))
         raise NonFiniteError(
-            f"Every loss term must be finite. Got {guilty} at step {ctx.step}. The last good checkpoint is kept; "
+            f"Every loss term must be finite. Got {guilty} at step {ctx.step}. Any earlier checkpoint is kept; "
             "lower the learning rate (--optimizer.base-learning-rate), clip gradients (--optimizer.clip-grad-norm 1) "
             "or use --precision fp32."
         )
