@@ -157,3 +157,11 @@ def test_the_alarm_names_vicreg_without_its_variance_term_within_100_steps(varia
         optimizer.step()
     assert (first is not None) == (variance_weight == 0)
     assert first != 0
+
+
+def test_a_network_of_a_few_steps_is_not_called_collapsed():
+    """Measured: VICReg after six steps, read in eval mode; its directions are spread, only its scale is small."""
+    row = {"n": 400, "d": 100, "std": 0.049, "normalized_std": 0.062, "mean_cosine": 0.5672, "effective_rank": 60.0}
+    assert diagnose({"embedding": row}, healthy_std=1.0).verdict != "complete"
+    assert diagnose({"embedding": row | {"std": 0.001}}, healthy_std=1.0).verdict == "complete"
+    assert diagnose({"embedding": row | {"normalized_std": 0.03}}, healthy_std=1.0).verdict == "complete"

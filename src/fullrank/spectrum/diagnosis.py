@@ -44,6 +44,11 @@ THRESHOLDS: dict[str, Thresholds] = {
 COMPLETE_STD_RATIO = 0.08
 """complete below this std / healthy std, for methods that fix the scale (VICReg's gamma); a healthy start is at 0.3"""
 
+TINY_STD_RATIO = 0.005
+"""the same where directions are still spread: an embedding that shrinks to a point without a common direction"""
+NARROW_SPREAD = 0.5
+"""sqrt(d) * normalised std below which a small std is already collapse"""
+
 LEVERS: dict[tuple[str, Kind], str] = {
     ("vicreg", "complete"): (
         "What prevents this in VICReg is the variance term: raise method.variance_weight (25 in the paper; 0 collapses), "
@@ -141,7 +146,7 @@ def cheap_complete(
     if space not in THRESHOLDS:
         return None
     evidence = _evidence(space, measures, healthy_std if space == "embedding" else None)
-    if not _is_complete(evidence, THRESHOLDS[space].alarm_spread):
+    if not _is_complete(evidence, THRESHOLDS[space].alarm_spread, COMPLETE_STD_RATIO):
         return None
     return {"sentence": f"The {space} has collapsed completely: {_scale(space, evidence)}.", "evidence": evidence}
 
@@ -162,14 +167,17 @@ def _evidence(space: str, measures: Mapping[str, Any], healthy_std: float | None
     return found
 
 
-def _is_complete(numbers: Mapping[str, float | int], spread: float) -> bool:
-    fixed = "healthy_std" in numbers and numbers["std"] < COMPLETE_STD_RATIO * numbers["healthy_std"]
+def _is_complete(numbers: Mapping[str, float | int], spread: float, std_ratio: float) -> bool:
+    fixed = "healthy_std" in numbers and numbers["std"] < std_ratio * numbers["healthy_std"]
     return bool(fixed or numbers["std"] == 0 or numbers["spread"] < spread)
 
 
 def _kind(space: str, numbers: Mapping[str, float | int]) -> Kind:
     limits = THRESHOLDS[space]
-    if _is_complete(numbers, limits.complete_spread):
+    # In eval mode a network of a few steps has BatchNorm statistics of few steps, and a small std that is still spread over
+    # directions; in training (the alarm) the batch's own statistics are used and a small std is enough.
+    std_ratio = COMPLETE_STD_RATIO if numbers["spread"] < NARROW_SPREAD else TINY_STD_RATIO
+    if _is_complete(numbers, limits.complete_spread, std_ratio):
         return "complete"
     if "effective_rank" not in numbers:
         raise DataError(f"a diagnosis of the {space} needs its effective_rank. Got only the cheap measures; use measure_all.")
