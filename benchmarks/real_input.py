@@ -11,6 +11,7 @@ the subset. Every run lasts the same time by the clock. Runs that are there alre
 import argparse
 import csv
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def settings(
 
 def trained(config: RunConfig[Any], source: Source, name: str) -> Encoder:
     """The encoder of a run, trained unless it is there."""
-    if not (config.out / "summary.json").exists():
+    if not (config.out / "checkpoint.pt").exists():
+        shutil.rmtree(config.out, ignore_errors=True)  # of a run that failed
         print(f"training {config.out.name}", flush=True)
         train(config, source=source, recipe=name)
     return load(config.out)
