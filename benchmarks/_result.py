@@ -39,7 +39,8 @@ def origin(script: str) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
         "hardware": f"{os.cpu_count()} cores {_processor()}, no GPU used, torch {torch.__version__}",
-        "command": shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]]),
+        # of a path only its name: where data lie is nobody's business
+        "command": shlex.join(["python", f"benchmarks/{script}", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]),
     }
 
 

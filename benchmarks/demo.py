@@ -38,6 +38,7 @@ def one(seed: int, out: Path, tiny: bool) -> dict[str, Any]:
     ]
     subprocess.run([*command, *flags], check=True)
     result: dict[str, Any] = json.loads(file.read_text())
+    del result["encoders"], result["report"]
     result["peak_gib_of_all_so_far"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     return result
 
