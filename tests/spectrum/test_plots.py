@@ -9,7 +9,7 @@ import pytest
 
 from fullrank.errors import SettingError
 from fullrank.spectrum.covariance import spectrum_of
-from fullrank.spectrum.plots import OKABE_ITO, figure_2x2, figure_2x2_svg, loss_terms, ranks_over_time
+from fullrank.spectrum.plots import OKABE_ITO, figure_2x2, figure_2x2_svg
 
 H = np.random.default_rng(0).normal(size=(80, 12))
 Z = np.random.default_rng(1).normal(size=(80, 3)) @ np.random.default_rng(2).normal(size=(3, 8))
@@ -88,31 +88,3 @@ def test_other_suffixes_and_no_tables_are_refused(tmp_path: Path) -> None:
         figure_2x2([("A", H, Z)], tmp_path / "figure.jpg")
     with pytest.raises(SettingError, match="none"):
         figure_2x2_svg([])
-
-
-def test_ranks_over_time_draws_both_spaces_and_their_bounds() -> None:
-    def space(rank: float, d: int) -> dict[str, float]:
-        return {"n": 50, "d": d, "effective_rank": rank}
-
-    rows = [
-        {"step": s, "kind": "full", "spaces": {"representation": space(10 + s, 12), "embedding": space(40 - s, 99)}}
-        for s in range(5)
-    ]
-    cheap = {"step": 3, "kind": "cheap", "spaces": {"representation": {"std": 1.0}}}
-    svg = ranks_over_time([*rows, cheap])
-    rank_and_bound = 2
-    assert len([d for d in curves(svg, OKABE_ITO[0]) if "C" not in d]) == rank_and_bound
-    assert len([d for d in curves(svg, OKABE_ITO[1]) if "C" not in d]) == rank_and_bound
-    del rows[0]["spaces"]["embedding"]
-    assert "<svg" in ranks_over_time(rows)
-    with pytest.raises(SettingError, match="full"):
-        ranks_over_time([cheap])
-
-
-def test_each_loss_term_has_its_panel() -> None:
-    rows = [{"step": s, "losses": {"invariance": 1.0 / (s + 1), "variance": 2.0 + s * s}} for s in range(6)]
-    svg = loss_terms([*rows, {"step": 7, "losses": {}}])
-    assert len(curves(svg, OKABE_ITO[0])) == 1
-    assert len(curves(svg, OKABE_ITO[1])) == 1
-    with pytest.raises(SettingError, match="losses"):
-        loss_terms([{"step": 0}])

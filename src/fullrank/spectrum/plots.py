@@ -6,7 +6,7 @@ paper's column). Each function builds its own figure on the Agg backend and leav
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,54 +102,6 @@ def _draw_2x2(rows: Sequence[tuple[str, list[Curve]]], ink: str) -> "Figure":
 
 def _unit_spectrum(x: "Array | Spectrum") -> Spectrum:
     return x if isinstance(x, Spectrum) else spectrum_of(x, normalized=True)
-
-
-def ranks_over_time(spectrum_rows: Sequence[Mapping[str, Any]]) -> str:
-    """SVG of the effective rank of both spaces over the steps, each with its bound min(n - 1, d), from lines of
-    spectrum.jsonl.
-
-    Raises ``SettingError`` where no line holds a spectrum (kind "full").
-    """
-    full = [row for row in spectrum_rows if row.get("kind") == "full"]
-    if not full:
-        raise SettingError("ranks over time need at least one line of kind 'full' in spectrum.jsonl. Got none; train longer.")
-    figure = _figure(4.4, 2.5)
-    axes = figure.subplots()
-    for i, space in enumerate(("representation", "embedding")):
-        points = [(row["step"], row["spaces"][space]) for row in full if row["spaces"].get(space)]
-        if points:
-            steps = [step for step, _ in points]
-            dots: dict[str, Any] = {"marker": "o", "markersize": 3.0} if len(points) < 30 else {}
-            axes.plot(steps, [m["effective_rank"] for _, m in points], label=space, **_style(i), **dots)
-            bounds = [min(m["n"] - 1, m["d"]) for _, m in points]
-            # Half-transparent and thin: a bound is context, and the two often coincide.
-            axes.plot(steps, bounds, label=f"at most {bounds[-1]}", **(_style(i) | {"linewidth": 3.0 - 2 * i, "alpha": 0.45}))
-    _finish(axes, _GREY, xlabel="Step", ylabel="Effective rank")
-    axes.set_ylim(bottom=0)
-    _legend(axes, _GREY, loc="best", ncols=2)
-    return _svg(figure)
-
-
-def loss_terms(metrics_rows: Sequence[Mapping[str, Any]]) -> str:
-    """SVG of each weighted loss term over the steps, from lines of metrics.jsonl; one small panel a term.
-
-    Raises ``SettingError`` where no line holds a loss.
-    """
-    rows = [row for row in metrics_rows if row.get("losses")]
-    terms = list(dict.fromkeys(term for row in rows for term in row["losses"]))
-    if not terms:
-        raise SettingError("loss terms need at least one line with losses in metrics.jsonl. Got none.")
-    columns = min(len(terms), 3)
-    lines = -(-len(terms) // columns)
-    figure = _figure(2.3 * columns, 1.9 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for i, (axes, term) in enumerate(zip(panels, terms, strict=False)):
-        steps, values = zip(*((row["step"], row["losses"][term]) for row in rows if term in row["losses"]), strict=True)
-        axes.plot(steps, values, **(_style(i) | {"linestyle": "-"}))
-        _finish(axes, _GREY, title=term, xlabel="Step", ylabel="")
-    for axes in panels[len(terms) :]:
-        axes.set_visible(False)
-    return _svg(figure)
 
 
 def _figure(width_inches: float, height_inches: float) -> "Figure":
