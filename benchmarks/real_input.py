@@ -45,6 +45,8 @@ def settings(
     changes = {"augmentation": own.augmentation.model_copy(update={"size_pixels": size}), **method}
     if "queue_length" in type(own).model_fields and own.queue_length and name.startswith("moco"):
         changes["queue_length"] = 1024
+    if "batch_norm_group" in type(own).model_fields and own.batch_norm_group:
+        changes |= {"batch_norm_group": 32, "shuffle_block": None}
     if "num_prototypes" in type(own).model_fields:
         changes |= {"num_prototypes": 60, "freeze_prototypes_epochs": 0.0}
     return config.model_copy(
