@@ -103,7 +103,7 @@ def _train(
             # d loss / d logits = (softmax - one-hot) / rows of the batch
             residual = _softmax(torch.addmm(bias, x, weight).view(-1, count, classes))
             # Sure classifiers (large rates) give subnormal odds, which a CPU multiplies up to a hundred times slower.
-            residual = F.threshold_(residual, SMALLEST, 0.0)
+            residual = F.threshold(residual, SMALLEST, 0.0, inplace=True)
             residual.scatter_add_(2, y[:, None, None].expand(-1, count, 1), residual.new_full((len(y), count, 1), -1.0))
             residual = residual.view(-1, count * classes).div_(len(y))
             speed.addmm_(x.T, residual, beta=MOMENTUM)
