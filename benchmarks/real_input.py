@@ -3,14 +3,13 @@
     python benchmarks/real_input.py --weizmann FOLDER --cifar FOLDER --out benchmarks/results/FILE.json
 
 Weizmann: pre-training sees all 90 clips without labels (transductive); frozen features of three clips a video are judged by
-leaving one actor out. With --folds, one method is also pre-trained for each fold without the clips of the actor that is left
+leaving one actor out. With --folds-steps, one method is also pre-trained for each fold without the clips of the actor that is left
 out. CIFAR-10: pre-training on a subset of the training images; kNN and linear probe of 2,000 test images, bank and probe from
-the subset. Every run lasts the same time by the clock. Runs that are there already are not repeated: --work keeps them.
+the subset. Every run has the same number of steps. Runs that are there already are not repeated: --work keeps them.
 """
 
 import argparse
 import csv
-import json
 import shutil
 import time
 from pathlib import Path
@@ -33,11 +32,12 @@ from fullrank.spectrum.measures import measure_all
 
 METHODS = ("vicreg", "simclr", "moco_v2", "byol", "swav")
 FOLDS_METHOD = "simclr"
-SHORT_RUN = OptimizerConfig(name="adamw", base_learning_rate=1e-3, weight_decay=1e-4, warmup_epochs=20.0)
+EPOCHS = 200.0
+SHORT_RUN = OptimizerConfig(name="adamw", base_learning_rate=1e-3, weight_decay=1e-4, warmup_epochs=EPOCHS / 10)
 
 
 def settings(
-    name: str, *, minutes: float, size: int, canvas: int, out: Path, data: dict[str, Any], **method: Any
+    name: str, *, steps: int, size: int, canvas: int, out: Path, data: dict[str, Any], **method: Any
 ) -> RunConfig[Any]:
     """A recipe shrunk until a CPU gets through it."""
     config = fullrank.recipe(name)
@@ -54,10 +54,9 @@ def settings(
             "method": own.model_copy(update=changes),
             "backbone": config.backbone.model_copy(update={"width": 0.25}),
             "data": config.data.model_copy(update={"canvas_pixels": canvas, **data}),
-            # with a time budget the warm-up is a share of the budget: a tenth
-            "optimizer": config.optimizer.model_copy(update={"warmup_epochs": 20.0}),
-            "max_minutes": minutes,
-            "epochs": 200.0,
+            "optimizer": config.optimizer.model_copy(update={"warmup_epochs": EPOCHS / 10}),
+            "max_steps": steps,
+            "epochs": EPOCHS,
             "out": out,
         }
     )
@@ -113,18 +112,14 @@ def percent(row: dict[str, Any], key: str) -> str:
     return f"{100 * row[key]:.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def weizmann(
-    folder: Path, work: Path, minutes: float, folds_minutes: float | None
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def weizmann(folder: Path, work: Path, steps: int, folds_steps: int | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     data = {"path": folder, "cache": work / "cache", "batch_size": 30, "num_frames": 8, "frames_per_second": 6.25}
     rows: list[dict[str, Any]] = []
     source: Source | None = None
     for name in METHODS:
         for rho in (1, 2):
             recipe = f"{name}.video"
-            config = settings(
-                recipe, minutes=minutes, size=64, canvas=72, out=work / f"weizmann_{name}_{rho}", data=data, rho=rho
-            )
+            config = settings(recipe, steps=steps, size=64, canvas=72, out=work / f"weizmann_{name}_{rho}", data=data, rho=rho)
             source = source or open_source(config.data)
             actors, actor_names = actors_of(folder, source)
             if not rows:
@@ -132,11 +127,10 @@ def weizmann(
                 rows.append({"method": "random weights", "rho": "-", "steps": 0, **found})
             encoder = trained(config, source, recipe)
             found = leave_one_actor_out(encoder, source, actors, work / f"weizmann_{name}_{rho}_features")
-            steps = json.loads((config.out / "summary.json").read_text())["steps"]
             rows.append({"method": name, "rho": rho, "steps": steps, **found})
             print(rows[-1], flush=True)
-    if folds_minutes is not None:
-        rows.append(per_fold(folder, work, data, folds_minutes, source, actors, actor_names))
+    if folds_steps is not None:
+        rows.append(per_fold(folder, work, data, folds_steps, source, actors, actor_names))
     header = ["method", "rho", "steps", "kNN %", "linear %", "effective rank of h", "effective rank of z"]
     lines = [
         [
@@ -151,13 +145,13 @@ def weizmann(
     ]
     note = (
         "Leave-one-actor-out over 90 clips (Wilson 95 %); Slow ResNet-18 of a quarter width, 64 pixels, batch 30, "
-        f"{minutes:g} minutes a run, seed 0; ranks over 270 clips."
+        f"{steps} steps a run, seed 0; ranks over 270 clips."
     )
     return {"header": header, "rows": lines, "note": note}, rows
 
 
 def per_fold(
-    folder: Path, work: Path, data: dict[str, Any], minutes: float, source: Source, actors: np.ndarray, names: list[str]
+    folder: Path, work: Path, data: dict[str, Any], steps: int, source: Source, actors: np.ndarray, names: list[str]
 ) -> dict[str, Any]:
     """Pre-training that never sees the actor it is asked about."""
     right = {"knn": 0.0, "linear": 0.0}
@@ -167,7 +161,7 @@ def per_fold(
         listing.write_text("path\n" + "\n".join(rows) + "\n", encoding="utf-8")
         recipe = f"{FOLDS_METHOD}.video"
         own = {**data, "path": listing}
-        config = settings(recipe, minutes=minutes, size=64, canvas=72, out=work / f"fold_{name}", data=own, rho=2)
+        config = settings(recipe, steps=steps, size=64, canvas=72, out=work / f"fold_{name}", data=own, rho=2)
         encoder = trained(config, open_source(config.data), recipe)
         table = extract(encoder, source, work / f"fold_{name}_features", num_clips=3, batch_size=30)
         features, labels, record = per_record(table)
@@ -179,18 +173,18 @@ def per_fold(
     from fullrank.evaluation.intervals import wilson
 
     n = len(source)
-    row: dict[str, Any] = {"method": f"{FOLDS_METHOD}, pre-trained for each fold", "rho": 2, "steps": "-", "ranks": {}}
+    row: dict[str, Any] = {"method": f"{FOLDS_METHOD}, pre-trained for each fold", "rho": 2, "steps": steps, "ranks": {}}
     for key, count in right.items():
         row[key], row[f"{key}_interval"] = count / n, list(wilson(int(count), n))
     return row
 
 
-def cifar(folder: Path, work: Path, minutes: float, records: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def cifar(folder: Path, work: Path, steps: int, records: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     data = {"path": folder, "name": "cifar10", "limit": records, "batch_size": 256, "num_frames": 1}
     rows: list[dict[str, Any]] = []
     for name in METHODS:
         recipe = f"{name}.cifar10"
-        config = settings(recipe, minutes=minutes, size=32, canvas=32, out=work / f"cifar_{name}", data=data)
+        config = settings(recipe, steps=steps, size=32, canvas=32, out=work / f"cifar_{name}", data=data)
         # the recipes' LARS and SGD need the warm-up of many epochs, which a run of a minute does not have
         config = config.model_copy(update={"optimizer": SHORT_RUN})
         bank = open_source(config.data)
@@ -202,7 +196,7 @@ def cifar(folder: Path, work: Path, minutes: float, records: int) -> tuple[dict[
             near, probe = knn(*tables, k=200), linear(*tables)
             row = {"method": label, "knn": near.top1, "knn_interval": list(near.interval), "ranks": ranks(tables[1])}
             row |= {"linear": probe.top1, "linear_interval": list(probe.interval)}
-            row["steps"] = 0 if fixed is None else json.loads((config.out / "summary.json").read_text())["steps"]
+            row["steps"] = 0 if fixed is None else steps
             rows.append(row)
             print(row, flush=True)
     header = ["method", "steps", "kNN %", "linear %", "effective rank of h", "effective rank of z"]
@@ -218,7 +212,7 @@ def cifar(folder: Path, work: Path, minutes: float, records: int) -> tuple[dict[
     ]
     note = (
         f"CIFAR-10 (JPEG q92), {records} training images, 2,000 test images; ResNet-18 of a quarter width, batch 256, "
-        f"AdamW 0.001 for all, {minutes:g} minutes a run, seed 0; k = 200."
+        f"AdamW 0.001 for all, {steps} steps a run, seed 0; k = 200."
     )
     return {"header": header, "rows": lines, "note": note}, rows
 
@@ -228,17 +222,17 @@ def main() -> None:
     parser.add_argument("--weizmann", type=Path)
     parser.add_argument("--cifar", type=Path)
     parser.add_argument("--work", type=Path, default=Path("runs/real_input"))
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each run")
-    parser.add_argument("--folds-minutes", type=float)
+    parser.add_argument("--steps", type=int, default=400, help="of each run")
+    parser.add_argument("--folds-steps", type=int)
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     start, tables, rows = time.perf_counter(), {}, {}
     if args.weizmann is not None:
-        tables["weizmann"], rows["weizmann"] = weizmann(args.weizmann, args.work, args.minutes, args.folds_minutes)
+        tables["weizmann"], rows["weizmann"] = weizmann(args.weizmann, args.work, args.steps, args.folds_steps)
     if args.cifar is not None:
-        tables["cifar10"], rows["cifar10"] = cifar(args.cifar, args.work, args.minutes, args.records)
+        tables["cifar10"], rows["cifar10"] = cifar(args.cifar, args.work, args.steps, args.records)
     result = {**origin("real_input.py"), "seeds": [0], "seconds": time.perf_counter() - start}
     write(args.out, {**result, "tables": tables, "results": rows})
 
