@@ -35,6 +35,12 @@ def test_a_failed_write_keeps_the_previous_checkpoint_and_no_rest(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+def test_a_rest_that_cannot_be_taken_away_does_not_hide_what_failed(tmp_path):
+    (tmp_path / "checkpoint.pt.tmp").mkdir()
+    with pytest.raises(StorageError, match="could not be written"):
+        save_checkpoint(tmp_path, state())
+
+
 class Evil:
     def __reduce__(self):
         return (print, ("code ran",))

@@ -1,18 +1,24 @@
+import errno
 import json
 import os
 import signal
 import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from fullrank.checkpoint.encoder import load
-from fullrank.checkpoint.save import load_checkpoint
+from fullrank.checkpoint.save import load_checkpoint, save_checkpoint
 from fullrank.config import CheckpointConfig, MonitorConfig, OptimizerConfig
+from fullrank.engine import loop
 from fullrank.engine.loop import train
 from fullrank.engine.observers import read_lines
-from fullrank.errors import DataError, NonFiniteError, SettingError
+from fullrank.engine.watch import Watch
+from fullrank.errors import DataError, NonFiniteError, SettingError, StorageError
+from fullrank.methods.vicreg import VICReg
 
 
 def states_equal(a, b):
@@ -63,6 +69,64 @@ def test_resume_is_bit_identical(tmp_path, memory_source, vicreg_settings):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize(("every", "steps"), [(None, [6]), (2, [2, 4, 6]), (4, [4, 6]), (10, [6])])
+def test_each_state_is_saved_once(tmp_path, memory_source, vicreg_settings, monkeypatch, every, steps):
+    saved = []
+
+    def save(folder, state):
+        saved.append(state["step"])
+        return save_checkpoint(folder, state)
+
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    train(vicreg_settings(out=tmp_path / "run", checkpoint=CheckpointConfig(every_steps=every)), source=memory_source())
+    assert saved == steps
+    saved.clear()
+    assert train(resume=tmp_path / "run", source=memory_source()).steps == 6
+    assert saved == []
+
+
+def test_a_failed_save_is_not_hidden_by_the_end_that_cannot_be_written_either(
+    tmp_path, memory_source, vicreg_settings, monkeypatch
+):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "no space")
+
+    def not_saved(*args, **kwargs):
+        raise StorageError("The checkpoint could not be written")
+
+    monkeypatch.setattr(loop, "save_checkpoint", not_saved)
+    monkeypatch.setattr(Watch, "end", full)
+    with pytest.raises(StorageError, match="checkpoint could not"):
+        train(vicreg_settings(out=tmp_path / "run"), source=memory_source())
+
+
+def test_an_end_that_cannot_be_written_is_an_error(tmp_path, memory_source, vicreg_settings, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(Watch, "end", full)
+    with pytest.raises(OSError, match="no space"):
+        train(vicreg_settings(out=tmp_path / "run"), source=memory_source())
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cuda", True), ("cpu", False)])
+def test_batches_for_a_gpu_are_pinned(memory_source, vicreg_settings, device, pinned):
+    fabric = SimpleNamespace(device=torch.device(device), global_rank=0, world_size=1)
+    plan = VICReg.views(vicreg_settings().method)
+    parts = loop._parts(fabric, vicreg_settings(), plan, memory_source(), None)
+    assert parts.loader.pin_memory is pinned
+
+
+def test_the_loader_and_the_source_get_what_the_plan_asks_for(memory_source, vicreg_settings, monkeypatch):
+    fabric = SimpleNamespace(device=torch.device("cpu"), global_rank=0, world_size=1)
+    plan = replace(VICReg.views(vicreg_settings().method), sampling="near")
+    assert loop._parts(fabric, vicreg_settings(), plan, memory_source(), None).loader.sampling == "near"
+    flow = replace(plan, groups=(replace(plan.groups[0], stream="flow"),))
+    monkeypatch.setattr(VICReg, "views", classmethod(lambda cls, cfg: flow))
+    with pytest.raises(SettingError, match="Optical flow"):
+        train(vicreg_settings())
+
+
 def test_resume_cuts_off_lines_later_than_the_checkpoint(tmp_path, memory_source, vicreg_settings):
     train(vicreg_settings(out=tmp_path / "run"), source=memory_source(), observers=(StopAt(4),))
     with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
@@ -106,8 +170,6 @@ def test_a_non_finite_loss_names_term_and_step_and_keeps_the_checkpoint(tmp_path
 
 
 def test_on_collapse_stop_stops_and_warn_goes_on(tmp_path, memory_source, vicreg_settings):
-    from fullrank.methods.vicreg import VICReg
-
     base = vicreg_settings()
     method = base.method.model_copy(update={"variance_weight": 0.0, "covariance_weight": 0.0})
     assert isinstance(method, VICReg.Config)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fullrank.config import OptimizerConfig
-from fullrank.engine.optimizers import LARS, learning_rate, peak_learning_rate
+from fullrank.engine.optimizers import LARS, build, learning_rate, peak_learning_rate, schedule_weight_decay
+from fullrank.methods._method import Method
 
 
 def naive_lars(w, grads, lr, m, wd, eta, adapt, clip):
@@ -53,3 +54,32 @@ def test_the_rate_follows_the_linear_rule_and_the_schedule():
     assert learning_rate(cfg, 512, 1.0, epochs=100) == pytest.approx(0.06)
     half = 0.06 + (0.6 - 0.06) * (0.5 + 0.5 * math.cos(math.pi * 0.5))
     assert learning_rate(cfg, 512, 0.55, epochs=100) == pytest.approx(half)
+
+
+class Layers(Method):
+    """A weight and a bias."""
+
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+        self.layer = torch.nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+def test_weight_decay_follows_half_a_cosine_for_weights_only(name):
+    cfg = OptimizerConfig(name=name, weight_decay=0.04, final_weight_decay=0.4)
+    optimizer = build(cfg, Layers())
+    for progress, decay in ((0.0, 0.04), (0.5, 0.22), (1.0, 0.4)):
+        schedule_weight_decay(optimizer, cfg, progress)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [pytest.approx(decay), 0.0]
+    again = build(cfg, Layers())
+    again.load_state_dict(optimizer.state_dict())
+    schedule_weight_decay(again, cfg, 0.5)
+    assert again.param_groups[0]["weight_decay"] == pytest.approx(0.22)
+
+
+def test_weight_decay_stays_where_no_end_is_given():
+    cfg = OptimizerConfig(weight_decay=0.1)
+    optimizer = build(cfg, Layers())
+    schedule_weight_decay(optimizer, cfg, 0.7)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
+    assert all("decayed" not in group for group in optimizer.param_groups)

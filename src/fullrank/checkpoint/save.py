@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
         os.replace(temporary, target)
     except (OSError, RuntimeError) as error:
         # torch's zip writer reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what could not be written says more than what could not be taken away
+            temporary.unlink(missing_ok=True)
         reason = os.strerror(errno.ENOSPC) if _is_full(folder, error) else brief(error)
         kept = f"The previous checkpoint, {target}, is intact." if target.exists() else "There is no earlier checkpoint."
         raise StorageError(f"The checkpoint could not be written to {folder}: {reason}. {kept}") from None
@@ -49,7 +51,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """The state of a run folder or checkpoint file; tensors on the CPU. Runs no code from the file."""
     file = path / FILE if path.is_dir() else path
     if not file.exists():
-        raise CheckpointError(f"There must be a checkpoint at {file}. Got nothing there; check the path, or train first.")
+        failed = (file.parent / "config.json").exists()
+        do = (
+            "the run in this folder ended before its first one: start it again with the same --out"
+            if failed
+            else ("check the path, or train first")
+        )
+        raise CheckpointError(f"There must be a checkpoint at {file}. Got nothing there; {do}.")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:

@@ -1,12 +1,16 @@
 """Train an encoder on a folder of unlabelled videos or images, and write its health report."""
 
+import contextlib
+import io
 import os
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fullrank.cli._io import console, notes, parse, take, write_json
 from fullrank.config import RunConfig
-from fullrank.errors import CollapseError, SettingError
+from fullrank.errors import CollapseError, FullrankError, SettingError
 
 USAGE = """usage: fullrank train RECIPE [OPTIONS]
        fullrank train --resume RUN
@@ -23,8 +27,32 @@ RECIPE is a method and a setting, such as vicreg.video (any folder of videos) or
 Besides: --no-report leaves features and report out; --json FILE writes the summary."""
 
 
+INTERRUPTED = 130
+"""exit code after Ctrl-C"""
+GRACE_SECONDS = 10.0
+"""for the first process of a machine to say what all of them met; torchrun then ends the others"""
+
+
 def main(argv: list[str]) -> None:
     """`fullrank train vicreg.video --data.path my_videos/ --out runs/first`."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        _train(argv)
+        return
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            _train(argv, said)
+    except (FullrankError, OSError, SystemExit) as error:
+        if not (isinstance(error, SystemExit) and not error.code):
+            time.sleep(GRACE_SECONDS)
+            sys.stderr.write(said.getvalue())
+        raise
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _train(argv: list[str], errors: TextIO | None = None) -> None:
+    """``errors``: where a mistake among the flags is explained; stderr where not given."""
     rest, json_path = take(argv, "--json")
     rest, resume = take(rest, "--resume")
     with_report = "--no-report" not in rest
@@ -34,13 +62,12 @@ def main(argv: list[str]) -> None:
         if not rest:
             raise SettingError("train must be given a recipe or --resume RUN. Got neither.")
         return
-    config, name = _config(rest, resume)
-    from fullrank.data.open import open_source
+    with contextlib.redirect_stderr(errors or sys.stderr):
+        config, name = _config(rest, resume)
     from fullrank.engine.loop import train
 
     command = "fullrank train " + " ".join(argv)
-    source = None if config is None else open_source(config.data)
-    result = train(config, source=source, resume=resume, recipe=name, command=command)
+    result = train(config, resume=resume, recipe=name, command=command)
     if int(os.environ.get("RANK", "0")):
         return
     console.print(f"{result.steps} steps, {result.summary['clips_per_second']:.0f} clips/s, run folder {result.folder}")
@@ -56,7 +83,7 @@ def main(argv: list[str]) -> None:
         )
         raise KeyboardInterrupt
     if with_report:
-        summary |= _report(result.folder, source, config, command)
+        summary |= _report(result.folder, result.source, config, command)
     write_json(json_path, summary)
     if result.stopped is not None:
         raise CollapseError(f"Training was stopped at step {result.steps} by --monitor.on-collapse stop: {result.stopped}")

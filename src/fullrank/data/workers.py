@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -27,19 +28,22 @@ def in_processes(
         for key in keys:
             yield key, read(key)
         return
-    stream = iter(
-        DataLoader(
-            _Reads(read),
-            batch_size=None,
-            sampler=keys,
-            num_workers=num_workers,  # torch gives each one thread
-            prefetch_factor=ahead,
-            pin_memory=pin_memory,
-            collate_fn=_as_is,
-            worker_init_fn=_leave_signals_to_the_parent,
-            generator=torch.Generator(),  # so that seeding the workers draws nothing from the run's own generator
+    with warnings.catch_warnings():
+        # fewer cores than workers is the user's choice: a container may count them wrongly
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        stream = iter(
+            DataLoader(
+                _Reads(read),
+                batch_size=None,
+                sampler=keys,
+                num_workers=num_workers,  # torch gives each one thread
+                prefetch_factor=ahead,
+                pin_memory=pin_memory,
+                collate_fn=_as_is,
+                worker_init_fn=_leave_signals_to_the_parent,
+                generator=torch.Generator(),  # so that seeding the workers draws nothing from the run's own generator
+            )
         )
-    )
     try:
         while True:
             try:

@@ -1,37 +1,54 @@
 """The training loop, readable top to bottom: data -> step -> observers -> maybe checkpoint."""
 
-import json
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch.optim import Optimizer
 
 from fullrank import distributed
-from fullrank.checkpoint.encoder import backbone_weights, build_method, method_name, read_config
+from fullrank.checkpoint.encoder import build_method, method_name, read_config
 from fullrank.checkpoint.save import load_checkpoint, save_checkpoint
 from fullrank.config import RunConfig
+from fullrank.data.clips import clip_spec
 from fullrank.data.loader import Loader
 from fullrank.data.open import open_source
 from fullrank.data.source import Source
 from fullrank.draws import uniform
 from fullrank.engine import optimizers
-from fullrank.engine.monitor import CollapseMonitor
-from fullrank.engine.observers import Lines, MetricsLog, Observer, StepEvent, averaged, read_lines
-from fullrank.engine.progress import Progress
-from fullrank.engine.run import TrainResult, check_settings, launch, make_record, new_folder, total_steps, write_record
+from fullrank.engine.folder import alone_in, begin, check_out, make_record, new_folder
+from fullrank.engine.observers import Observer, StepEvent, averaged
+from fullrank.engine.run import TrainResult, check_settings, launch, processes, total_steps
 from fullrank.engine.step import train_step
+from fullrank.engine.together import agree, on_first, together
+from fullrank.engine.watch import Watch
 from fullrank.errors import DataError, FullrankError, SettingError
 from fullrank.methods._method import Method, load_method
-from fullrank.types import ClipBatch, ClipSpec, StepContext, Views
+from fullrank.types import ClipBatch, StepContext, ViewPlan, Views
 from fullrank.views.plan import make_views
 
 TRAINING_SHARE = 0.9
 """of ``max_minutes``; the rest is for starting, and for the features and the report that follow"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What a run is made of."""
+
+    fabric: Fabric
+    config: RunConfig[Any]
+    plan: ViewPlan
+    loader: Loader
+    method: Method
+    optimizer: Optimizer
+    total: int
+    steps_per_epoch: int
 
 
 def train(
@@ -46,91 +63,118 @@ def train(
     """Train a method on a source (where not given: what ``config.data`` names), or go on with the run in ``resume``.
 
     Ctrl-C and SIGTERM end the step under way, save, and return with ``stopped`` set; a second Ctrl-C ends at once.
+    With several processes an error that one of them meets is raised by all.
     """
     state: dict[str, Any] | None = None
     if resume is not None:
-        folder = Path(resume)
-        config, record = read_config(folder)
-        recipe, state = record["recipe"], load_checkpoint(folder)
+        config, record = read_config(Path(resume))
+        recipe, state = record["recipe"], load_checkpoint(Path(resume))
     if config is None:
         raise SettingError("train() must be given settings or a run to resume. Got neither.")
-    fabric = launch(config)
-    fabric.barrier()
     name = method_name(config.method)
     cls = load_method(name)
     plan = cls.views(config.method)
-    check_settings(config, plan, fabric.world_size)
-    source = open_source(config.data) if source is None else source
-    spec = ClipSpec(
-        num_frames=plan.num_frames or config.data.num_frames,
-        frames_per_second=config.data.frames_per_second,
-        canvas_pixels=config.data.canvas_pixels,
-    )
+    check_settings(config, cls, processes())
+    if state is None and config.out is not None:
+        check_out(config.out)
+    fabric = launch(config)
+    fabric.barrier()
+    given = source
+    source = together(fabric, lambda: open_source(config.data, flow=plan.needs_flow) if given is None else given)
+    parts = together(fabric, lambda: _parts(fabric, config, plan, source, state))
+    module, wrapped = fabric.setup(parts.method, parts.optimizer)
+    if state is not None:
+        parts.optimizer.load_state_dict(state["optimizer"])
+
+    if resume is not None:
+        folder = Path(resume)
+    else:
+        record = make_record(config, name, recipe, len(source), command)
+        (folder,) = agree(fabric, together(fabric, lambda: new_folder(config, recipe) if fabric.is_global_zero else None))
+    first = 0 if state is None else int(state["step"])
+    with ExitStack() as held:
+        on_first(fabric, lambda: held.enter_context(alone_in(folder)))
+        if resume is None:
+            on_first(fabric, lambda: begin(folder, record, str(fabric._precision.precision), fabric.device.type))
+        resume_step = None if state is None else first
+        watch = together(fabric, lambda: Watch(fabric, config, folder, record, parts.total, first, resume_step, observers))
+        watch.start(source, optimizers.peak_learning_rate(config.optimizer, config.data.batch_size))
+        elapsed = 0.0 if state is None else float(state["engine"]["elapsed_seconds"])
+        return _loop(parts, module, wrapped, watch, first, elapsed, resumed=state is not None)
+
+
+def _parts(fabric: Fabric, config: RunConfig[Any], plan: ViewPlan, source: Source, state: dict[str, Any] | None) -> _Parts:
     accumulate = config.optimizer.accumulate_steps
     loader = Loader(
         source,
-        spec,
+        clip_spec(plan, config.data),
         num_clips=plan.num_clips,
         batch_size=config.data.batch_size // accumulate,
         seed=config.seed,
         num_workers=config.data.num_workers,
         rank=fabric.global_rank,
         world=fabric.world_size,
+        pin_memory=fabric.device.type == "cuda",
+        sampling=plan.sampling,
     )
     steps_per_epoch = max(loader.batches_per_epoch // accumulate, 1)
-    total = total_steps(config, steps_per_epoch)
-
     torch.manual_seed(config.seed)
-    start_weights = backbone_weights(config.backbone.weights) if config.backbone.weights and state is None else None
-    method = build_method(config, len(source), weights=start_weights)
+    method = build_method(config, len(source), weights=state is None)
     _give_labels(method, config, source)
     if fabric.world_size > 1:
         distributed.synchronise_batch_norm(method)
     if state is not None:
         method.load_state_dict(state["method"])
-    optimizer = optimizers.build(config.optimizer, method)
-    module, wrapped = fabric.setup(method, optimizer)
-    if state is not None:
-        optimizer.load_state_dict(state["optimizer"])
+    return _Parts(
+        fabric=fabric,
+        config=config,
+        plan=plan,
+        loader=loader,
+        method=method,
+        optimizer=optimizers.build(config.optimizer, method),
+        total=total_steps(config, steps_per_epoch),
+        steps_per_epoch=steps_per_epoch,
+    )
 
-    if resume is None:
-        folder = Path(fabric.broadcast(str(new_folder(config, recipe)) if fabric.is_global_zero else ""))
-        record = make_record(config, name, recipe, len(source), command)
-        if fabric.is_global_zero:
-            write_record(folder, record, str(fabric._precision.precision), fabric.device.type)
-    first = 0 if state is None else int(state["step"])
-    watch = _Watch(fabric, config, folder, record, total, first, None if state is None else first, observers)
-    watch.start(source, optimizers.peak_learning_rate(config.optimizer, config.data.batch_size))
-    elapsed = 0.0 if state is None else float(state["engine"]["elapsed_seconds"])
+
+def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, elapsed: float, *, resumed: bool) -> TrainResult:
+    """Step after step until the end, a signal, the budget, or an observer that asks to stop."""
+    fabric, config, total = parts.fabric, parts.config, parts.total
+    accumulate, every = config.optimizer.accumulate_steps, config.checkpoint.every_steps
     budget = None if config.max_minutes is None else config.max_minutes * 60.0 * TRAINING_SHARE
-
-    step, stopped = first, None
-    batches = loader.batches(first * accumulate)
+    step, stopped, ended, summary = first, None, False, {}
+    saved = first if resumed else None
     last_saved = time.perf_counter()
+    batches = parts.loader.batches(first * accumulate)
     with _signals() as asked_to_stop:
         try:
             while step < total and stopped is None:
-                begin = time.perf_counter()
+                begin_seconds = time.perf_counter()
                 waited, clips = [0.0], [0]
+
+                def take() -> ClipBatch:
+                    batch = next(batches)
+                    watch.skipped(batch)
+                    return batch
 
                 def views() -> Views:
                     waiting = time.perf_counter()
-                    batch: ClipBatch = next(batches)
+                    batch = together(fabric, take)
                     waited[0] += time.perf_counter() - waiting  # noqa: B023  called in this iteration only
                     clips[0] += batch.frames.shape[0] * batch.frames.shape[1]  # noqa: B023
-                    watch.skipped(batch)
-                    return make_views(batch, plan, config.seed, fabric.device)
+                    return make_views(batch, parts.plan, config.seed, fabric.device)
 
-                ctx = _context(config, step, total, steps_per_epoch, _agreed(fabric, elapsed, budget), budget, fabric)
+                ctx = _context(parts, step, _agreed(fabric, elapsed, budget), budget)
                 if budget is not None and ctx.progress >= 1.0:
                     stopped = "budget"
                     break
                 torch.manual_seed(_seed(config.seed, step, fabric.global_rank))
                 rate = optimizers.learning_rate(config.optimizer, config.data.batch_size, ctx.progress, config.epochs)
+                optimizers.schedule_weight_decay(parts.optimizer, config.optimizer, ctx.progress)
                 outputs, norm = train_step(
                     fabric,
                     module,
-                    method,
+                    parts.method,
                     wrapped,
                     [views] * accumulate,
                     ctx,
@@ -139,54 +183,59 @@ def train(
                 )
                 step += 1
                 ctx.step = step
-                seconds = time.perf_counter() - begin
+                seconds = time.perf_counter() - begin_seconds
                 elapsed += seconds
-                reason = watch.step(
-                    StepEvent(
-                        ctx=ctx,
-                        outputs=outputs,
-                        losses=averaged(outputs, "losses"),
-                        metrics=averaged(outputs, "metrics"),
-                        learning_rate=rate,
-                        grad_norm=norm,
-                        step_seconds=seconds,
-                        wait_seconds=waited[0],
-                        clips=clips[0] * fabric.world_size,
-                        elapsed_seconds=elapsed,
-                    )
+                event = StepEvent(
+                    ctx=ctx,
+                    outputs=outputs,
+                    losses=averaged(outputs, "losses"),
+                    metrics=averaged(outputs, "metrics"),
+                    learning_rate=rate,
+                    grad_norm=norm,
+                    step_seconds=seconds,
+                    wait_seconds=waited[0],
+                    clips=clips[0] * fabric.world_size,
+                    elapsed_seconds=elapsed,
                 )
-                elapsed += time.perf_counter() - begin - seconds
-                if _any(fabric, bool(asked_to_stop)):
-                    reason = asked_to_stop[0] if asked_to_stop else "interrupted"
-                stopped = reason
-                every = config.checkpoint.every_steps
-                due = time.perf_counter() - last_saved > config.checkpoint.every_minutes * 60
-                if (every and step % every == 0) or _any(fabric, due):
-                    _save(fabric, folder, method, optimizer, record, step, elapsed)
-                    last_saved = time.perf_counter()
-            _save(fabric, folder, method, optimizer, record, step, elapsed)
+                reason = together(fabric, lambda event=event: watch.step(event))  # type: ignore[misc]
+                elapsed += time.perf_counter() - begin_seconds - seconds
+                late = time.perf_counter() - last_saved > config.checkpoint.every_minutes * 60
+                asked = asked_to_stop[0] if asked_to_stop else None
+                asked, reason, due = agree(fabric, asked, reason, True if late else None)
+                stopped = asked or reason
+                if due or (every and step % every == 0):
+                    _save(parts, watch, step, elapsed)
+                    saved, last_saved = step, time.perf_counter()
+            if saved != step:
+                _save(parts, watch, step, elapsed)
+            ended = True
         except FullrankError as error:
             stopped = str(error)
             raise
         finally:
-            summary = watch.end(step, steps_per_epoch, elapsed, stopped)
-    return TrainResult(folder=folder, steps=step, stopped=None if stopped == "budget" else stopped, summary=summary)
+            # where an error is on its way (a full disk?), it says more than what fails after it
+            with nullcontext() if ended else suppress(OSError):
+                summary = watch.end(step, parts.steps_per_epoch, elapsed, stopped)
+    return TrainResult(
+        folder=watch.folder,
+        steps=step,
+        stopped=None if stopped == "budget" else stopped,
+        summary=summary,
+        source=parts.loader.source,
+    )
 
 
-def _context(
-    config: RunConfig[Any], step: int, total: int, steps_per_epoch: int, elapsed: float, budget: float | None, fabric: Fabric
-) -> StepContext:
-    progress = step / total
+def _context(parts: _Parts, step: int, elapsed: float, budget: float | None) -> StepContext:
+    progress = step / parts.total
     if budget is not None:
         progress = min(max(progress, elapsed / budget), 1.0)
-    generator = torch.Generator().manual_seed(_seed(config.seed, step, -1))
     return StepContext(
         step=step,
-        total_steps=total,
-        steps_per_epoch=steps_per_epoch,
+        total_steps=parts.total,
+        steps_per_epoch=parts.steps_per_epoch,
         progress=progress,
         gather=distributed.gather,
-        generator=generator,
+        generator=torch.Generator().manual_seed(_seed(parts.config.seed, step, -1)),
     )
 
 
@@ -215,27 +264,17 @@ def _agreed(fabric: Fabric, elapsed: float, budget: float | None) -> float:
     return float(distributed.mean(torch.tensor(elapsed, device=fabric.device)))
 
 
-def _any(fabric: Fabric, flag: bool) -> bool:
-    if fabric.world_size == 1:
-        return flag
-    return float(distributed.mean(torch.tensor(float(flag), device=fabric.device))) > 0
-
-
-def _save(
-    fabric: Fabric, folder: Path, method: Method, optimizer: Any, record: dict[str, Any], step: int, elapsed: float
-) -> None:
-    if fabric.is_global_zero:
-        save_checkpoint(
-            folder,
-            {
-                "config": record,
-                "method_name": record["method"],
-                "step": step,
-                "method": method.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "engine": {"elapsed_seconds": elapsed},
-            },
-        )
+def _save(parts: _Parts, watch: Watch, step: int, elapsed: float) -> None:
+    """Process 0 writes the state of the run; where it cannot, all processes raise its error."""
+    state = {
+        "config": watch.record,
+        "method_name": watch.record["method"],
+        "step": step,
+        "method": parts.method.state_dict(),
+        "optimizer": parts.optimizer.state_dict(),
+        "engine": {"elapsed_seconds": elapsed},
+    }
+    on_first(parts.fabric, lambda: save_checkpoint(watch.folder, state))
 
 
 @contextmanager
@@ -257,89 +296,3 @@ def _signals() -> Iterator[list[str]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Watch:
-    """The observers of one run, on process 0; skipped files on every process."""
-
-    def __init__(
-        self,
-        fabric: Fabric,
-        config: RunConfig[Any],
-        folder: Path,
-        record: dict[str, Any],
-        total: int,
-        first: int,
-        resume_step: int | None,
-        extra: tuple[Observer, ...],
-    ):
-        self.fabric, self.config, self.folder, self.record = fabric, config, folder, record
-        self.total, self.first = total, first
-        self.observers: list[Observer] = []
-        self.seen = {row["record"] for row in read_lines(folder / "skipped.jsonl")}
-        self.waited = self.seconds = 0.0
-        self.clips = 0
-        if fabric.is_global_zero:
-            self.events = Lines(folder / "events.jsonl", resume_step=resume_step)
-            metrics = MetricsLog(folder, total, resume_step)
-            # a method that fixes the scale of its embedding has a setting of this name (VICReg's gamma)
-            healthy_std = getattr(config.method, "target_std", None)
-            monitor = CollapseMonitor(
-                folder, config.monitor, self.events, metrics, healthy_std=healthy_std, resume_step=resume_step
-            )
-            self.observers = [monitor, metrics, *extra, Progress(total, config.max_minutes, start_step=first)]
-
-    def start(self, source: Source, peak: float) -> None:
-        if not self.fabric.is_global_zero:
-            return
-        cfg, event = self.config, "start" if self.first == 0 else "resume"
-        self.events.write(
-            {"step": self.first, "event": event, "learning_rate": peak, "total_steps": self.total, "data": source.description}
-        )
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"{self.record['recipe'] or self.record['method']} on {source.description}\n"
-            f"{self.total} steps of {cfg.data.batch_size} records; learning rate {cfg.optimizer.base_learning_rate:g} x "
-            f"{cfg.data.batch_size} / {optimizers.REFERENCE_BATCH} = {peak:g} ({cfg.optimizer.name}); "
-            f"{self.fabric.device.type}, {self.fabric._precision.precision}, {self.fabric.world_size} process(es)\n"
-            f"run folder: {self.folder}",
-            markup=False,
-        )
-
-    def skipped(self, batch: ClipBatch) -> None:
-        for name, reason in batch.skipped:
-            if name not in self.seen:
-                self.seen.add(name)
-                with open(self.folder / "skipped.jsonl", "a", encoding="utf-8") as file:
-                    file.write(json.dumps({"record": name, "reason": reason}) + "\n")
-
-    def step(self, event: StepEvent) -> str | None:
-        self.waited += event.wait_seconds
-        self.seconds += event.step_seconds
-        self.clips += event.clips
-        reasons = [observer.on_step(event) for observer in self.observers]
-        reason = next((r for r in reasons if r), None)
-        if self.fabric.world_size > 1:
-            reason = self.fabric.broadcast(reason)
-        return reason
-
-    def end(self, step: int, steps_per_epoch: int, elapsed: float, stopped: str | None) -> dict[str, Any]:
-        summary: dict[str, Any] = {
-            "steps": step,
-            "total_steps": self.total,
-            "epochs": step / steps_per_epoch,
-            "seconds": elapsed,
-            "stopped": stopped,
-            "clips_per_second": self.clips / max(self.seconds, 1e-9),
-            "data_wait_ratio": self.waited / max(self.seconds, 1e-9),
-            "skipped": len({row["record"] for row in read_lines(self.folder / "skipped.jsonl")}),
-        }
-        for observer in self.observers:
-            observer.on_end(summary)
-        if self.fabric.is_global_zero:
-            self.events.write({"step": step, "event": "end", "stopped": stopped, "elapsed_seconds": elapsed})
-            self.events.close()
-            text = json.dumps(summary, indent=1, default=float)
-            (self.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-        return summary

@@ -8,7 +8,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from fullrank.config import OptimizerConfig
 from fullrank.methods._method import Method
-from fullrank.schedules import warmup_cosine
+from fullrank.schedules import cosine, warmup_cosine
 
 REFERENCE_BATCH = 256
 
@@ -85,6 +85,15 @@ def learning_rate(cfg: OptimizerConfig, batch_size: int, progress: float, epochs
     return warmup_cosine(progress, peak, min(cfg.warmup_epochs / epochs, 1.0), end=peak * cfg.end_ratio)
 
 
+def schedule_weight_decay(optimizer: Optimizer, cfg: OptimizerConfig, progress: float) -> None:
+    """Move the decay of the decayed weights along half a cosine to ``final_weight_decay``, where there is one."""
+    if cfg.final_weight_decay is None:
+        return
+    for group in optimizer.param_groups:
+        if group["decayed"]:
+            group["weight_decay"] = cosine(progress, cfg.weight_decay, cfg.final_weight_decay)
+
+
 def build(cfg: OptimizerConfig, method: Method) -> Optimizer:
     """The optimizer over the method's trainable parameters in two groups: decayed, and biases and norms."""
     named = list(method.decayed())
@@ -92,6 +101,8 @@ def build(cfg: OptimizerConfig, method: Method) -> Optimizer:
         {"params": [p for _, p, decay in named if decay], "weight_decay": cfg.weight_decay},
         {"params": [p for _, p, decay in named if not decay], "weight_decay": 0.0},
     ]
+    if cfg.final_weight_decay is not None:  # elsewhere groups stay as older checkpoints hold them
+        groups[0]["decayed"], groups[1]["decayed"] = True, False
     groups = [group for group in groups if group["params"]]
     rate = cfg.base_learning_rate
     momentum = 0.9 if cfg.momentum is None else cfg.momentum

@@ -11,14 +11,16 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
+from fullrank import distributed
 from fullrank.errors import NonFiniteError
 from fullrank.methods._method import Method
 from fullrank.types import Output, StepContext, Views
 
 
 def check_finite(output: Output, ctx: StepContext) -> None:
-    """``NonFiniteError`` that names the guilty terms and the step."""
-    values = torch.stack([term.detach().float() for term in output.losses.values()])
+    """``NonFiniteError`` that names the guilty terms and the step, on all processes where one has such a term."""
+    # not finite on one process, so neither is the mean, and no process waits for one that has given up
+    values = distributed.mean(torch.stack([term.detach().float() for term in output.losses.values()]))
     if not bool(torch.isfinite(values).all()):
         guilty = ", ".join(f"{name} = {value}" for name, value in zip(output.losses, values.tolist(), strict=True))
         raise NonFiniteError(

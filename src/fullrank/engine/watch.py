@@ -1,0 +1,102 @@
+"""The observers of one run, its start and its end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from fullrank.config import RunConfig
+from fullrank.data.source import Source
+from fullrank.engine import optimizers
+from fullrank.engine.monitor import CollapseMonitor
+from fullrank.engine.observers import Lines, MetricsLog, Observer, StepEvent, read_lines
+from fullrank.engine.progress import Progress
+from fullrank.types import ClipBatch
+
+
+class Watch:
+    """The observers of one run, on process 0; skipped files on every process."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        config: RunConfig[Any],
+        folder: Path,
+        record: dict[str, Any],
+        total: int,
+        first: int,
+        resume_step: int | None,
+        extra: tuple[Observer, ...],
+    ):
+        self.fabric, self.config, self.folder, self.record = fabric, config, folder, record
+        self.total, self.first = total, first
+        self.observers: list[Observer] = []
+        self.seen = {row["record"] for row in read_lines(folder / "skipped.jsonl")}
+        self.waited = self.seconds = 0.0
+        self.clips = 0
+        if fabric.is_global_zero:
+            self.events = Lines(folder / "events.jsonl", resume_step=resume_step)
+            metrics = MetricsLog(folder, total, resume_step)
+            # a method that fixes the scale of its embedding has a setting of this name (VICReg's gamma)
+            healthy_std = getattr(config.method, "target_std", None)
+            monitor = CollapseMonitor(
+                folder, config.monitor, self.events, metrics, healthy_std=healthy_std, resume_step=resume_step
+            )
+            self.observers = [monitor, metrics, *extra, Progress(total, config.max_minutes, start_step=first)]
+
+    def start(self, source: Source, peak: float) -> None:
+        """Say what begins, to people and in events.jsonl; ``peak``: the largest learning rate."""
+        if not self.fabric.is_global_zero:
+            return
+        cfg, event = self.config, "start" if self.first == 0 else "resume"
+        self.events.write(
+            {"step": self.first, "event": event, "learning_rate": peak, "total_steps": self.total, "data": source.description}
+        )
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"{self.record['recipe'] or self.record['method']} on {source.description}\n"
+            f"{self.total} steps of {cfg.data.batch_size} records; learning rate {cfg.optimizer.base_learning_rate:g} x "
+            f"{cfg.data.batch_size} / {optimizers.REFERENCE_BATCH} = {peak:g} ({cfg.optimizer.name}); "
+            f"{self.fabric.device.type}, {self.fabric._precision.precision}, {self.fabric.world_size} process(es)\n"
+            f"run folder: {self.folder}",
+            markup=False,
+        )
+
+    def skipped(self, batch: ClipBatch) -> None:
+        """Name each file that could not be read, once, in skipped.jsonl."""
+        for name, reason in batch.skipped:
+            if name not in self.seen:
+                self.seen.add(name)
+                with open(self.folder / "skipped.jsonl", "a", encoding="utf-8") as file:
+                    file.write(json.dumps({"record": name, "reason": reason}) + "\n")
+
+    def step(self, event: StepEvent) -> str | None:
+        """Show the step to the observers; the reason of the first that asks to stop (on process 0)."""
+        self.waited += event.wait_seconds
+        self.seconds += event.step_seconds
+        self.clips += event.clips
+        reasons = [observer.on_step(event) for observer in self.observers]
+        return next((reason for reason in reasons if reason), None)
+
+    def end(self, step: int, steps_per_epoch: int, elapsed: float, stopped: str | None) -> dict[str, Any]:
+        """Close all files and write summary.json, however the run ended; returns the summary."""
+        summary: dict[str, Any] = {
+            "steps": step,
+            "total_steps": self.total,
+            "epochs": step / steps_per_epoch,
+            "seconds": elapsed,
+            "stopped": stopped,
+            "clips_per_second": self.clips / max(self.seconds, 1e-9),
+            "data_wait_ratio": self.waited / max(self.seconds, 1e-9),
+            "skipped": len({row["record"] for row in read_lines(self.folder / "skipped.jsonl")}),
+        }
+        for observer in self.observers:
+            observer.on_end(summary)
+        if self.fabric.is_global_zero:
+            self.events.write({"step": step, "event": "end", "stopped": stopped, "elapsed_seconds": elapsed})
+            self.events.close()
+            text = json.dumps(summary, indent=1, default=float)
+            (self.folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        return summary
