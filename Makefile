@@ -12,7 +12,11 @@ BIN := $(VENV)/bin
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
 STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc --all 2> /dev/null || echo some)cores
 # demo and real_input take an hour: `make bench BENCHMARKS=demo`
-BENCHMARKS ?= $(filter-out _result tables torchvision_shim demo real_input,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS ?= $(filter-out _% tables torchvision_shim demo real_input,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# `make bench TINY=1` sees whether everything runs; its figures mean nothing, so they stay out of the documents
+TINY ?=
+RESULTS := $(if $(TINY),$(OUT)/bench-tiny,benchmarks/results)
+export PEERS
 
 .PHONY: help install demo demo-tiny test check format bench docs test-peers clean
 
@@ -22,7 +26,7 @@ help:
 	@echo 'make check        formatting, lint, types, generated tables'
 	@echo 'make format       put the code into its format'
 	@echo 'make demo-tiny    the demo at a size for continuous integration (about a minute)'
-	@echo 'make bench        measure speed against other libraries, in an environment of their own'
+	@echo 'make bench        measure speed against other libraries, in an environment of their own (TINY=1: see that it runs)'
 	@echo 'make test-peers   the tests that compare with other libraries'
 	@echo 'make docs         write the generated tables of the documents again'
 	@echo 'make clean        remove caches (environments and runs stay)'
@@ -76,12 +80,20 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed
 	$(BIN)/python benchmarks/tables.py
 
-# One result file a script; `make bench BENCHMARKS=views` runs one of them.
-bench: $(VENV)/.installed $(PEERS)/.installed
+# One result file a script; `make bench BENCHMARKS=views` runs one of them. What has no data, or nothing to compare with, says
+# so and is left out; what fails is named at the end.
+bench: $(VENV)/.installed
+	@$(MAKE) --no-print-directory $(PEERS)/.installed || echo 'the other libraries are not (all) there: see what is skipped'
+	@stamp=$$(mktemp); files=; without=; failed=; \
 	for name in $(BENCHMARKS); do \
-	  $(BIN)/python benchmarks/$$name.py --out benchmarks/results/$(STAMP)_$$name.json; \
-	done
-	$(BIN)/python benchmarks/tables.py
+	  echo "== $$name"; file=$(RESULTS)/$(STAMP)_$$name.json; \
+	  $(BIN)/python benchmarks/$$name.py --out "$$file" $(if $(TINY),--tiny) || failed="$$failed $$name"; \
+	  if [ "$$file" -nt "$$stamp" ]; then files="$$files $$file"; else without="$$without $$name"; fi; \
+	done; \
+	rm -f "$$stamp"; $(BIN)/python benchmarks/tables.py; \
+	echo '== summary'; $(BIN)/python benchmarks/_result.py $$files; \
+	if [ -n "$$without" ]; then echo "without a result, see above why:$$without"; fi; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 test-peers: $(VENV)/.installed-dev $(PEERS)/.installed
 	$(BIN)/python -m pytest -m peers

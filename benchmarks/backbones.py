@@ -7,18 +7,14 @@ a network take turns, so that a change in the machine's load meets all of them; 
 """
 
 import argparse
-import datetime
 import json
-import platform
-import shlex
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from _result import goal, origin, write
 
 from fullrank.backbones.resnet import ResNet, to_channels_last
 
@@ -93,8 +89,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--tiny", action="store_true", help="one narrow network and few pixels, to see that it runs")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
+    if args.tiny:
+        args.widths, args.batch, args.frames, args.size, args.repeats = [0.125], 2, 2, 32, 1
     if args.threads:
         torch.set_num_threads(args.threads)
     rows = []
@@ -103,18 +102,10 @@ def main() -> None:
             shape = (batch, 3, frames, args.size, args.size)
             rows.append(measure(temporal, args.depth, width, shape, args.repeats, args.device))
             print(json.dumps(rows[-1]), flush=True)
-    hardware = torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine()
-    if args.out is not None:
-        about = {
-            "date": datetime.date.today().isoformat(),
-            "commit": subprocess.run(
-                ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-            ).stdout.strip(),
-            "hardware": f"{hardware}, {args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-            "command": shlex.join(["python", *sys.argv]),
-        }
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({**about, "tables": {"backbones": table(rows)}, "measured": rows}, indent=1) + "\n")
+    gpu = torch.cuda.get_device_name() if args.device == "cuda" else None
+    best = "channels_last bf16"
+    sums = [goal(f"{row['network']}, {best} against plain fp32", row["ratio_to_plain_fp32"][best]) for row in rows]
+    write(args.out, {**origin("backbones.py", gpu), "summary": sums, "tables": {"backbones": table(rows)}, "measured": rows})
 
 
 if __name__ == "__main__":

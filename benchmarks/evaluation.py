@@ -1,4 +1,4 @@
-"""kNN against lightly's, and ten linear probes at once against one by one through a loader, as ratios in one run.
+"""kNN against lightly's, ten linear probes at once against one by one, and features once against encoding every epoch.
 
     python benchmarks/evaluation.py [--out benchmarks/results/FILE.json] [--peers .venv-peers/bin/python] [--tiny]
 
@@ -7,27 +7,28 @@ bank the way round it wants, and batches of 1,024 (its fastest). Ours normalises
 turns; lightly runs in an environment of its own (this file again, with --serve), and its answers come back to be compared.
 Probes: the same bank, ten learning rates, two epochs (the cost of an epoch is constant); "loader" is torch's Linear, SGD and
 DataLoader(TensorDataset), the same batches in the same order, so that the weights can be compared.
+Encoding: 5,000 images of 32 x 32 through a frozen ResNet-18 of a quarter width in float32, ten epochs. Ours writes a feature
+table and trains ten probes on it; the other way encodes every batch again in every epoch and trains one of them.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-FULL = {"bank": 50_000, "queries": 10_000, "d": 512, "classes": 100, "k": 200, "epochs": 2}
-TINY = {"bank": 2_000, "queries": 400, "d": 64, "classes": 10, "k": 50, "epochs": 2}
+import _peers
+from _result import goal, origin, write
+
+FULL = {"bank": 50_000, "queries": 10_000, "d": 512, "classes": 100, "k": 200, "epochs": 2, "images": 5_000, "encodings": 10}
+TINY = {"bank": 2_000, "queries": 400, "d": 64, "classes": 10, "k": 50, "epochs": 2, "images": 300, "encodings": 2}
 TEMPERATURE = 0.1
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+RATE = 0.1
+"""of the one probe that is trained while encoding"""
 BATCH = 256
 TARGETS = {"knn": 1.0, "probes": 5.0}
 
@@ -73,44 +74,24 @@ def lightly_knn(size: dict[str, int]) -> Callable[[], Any]:
     return run
 
 
-def serve(size: dict[str, int], threads: int, answers: Path) -> None:
-    """One line in, one turn, the seconds out; answers go to a file."""
+def serve(size: dict[str, int], threads: int) -> None:
+    """A turn for each question; answers go to the file that it names."""
     import numpy as np
     import torch
 
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     run = lightly_knn(size)
-    for _ in sys.stdin:
+
+    def answer(answers: str) -> dict[str, Any]:
         seconds, found = timed(run)
         np.save(answers, found)
-        print(json.dumps({"seconds": seconds}), flush=True)
+        return {"seconds": seconds}
+
+    _peers.serve(answer)
 
 
-class Peer:
-    """The process of the other library."""
-
-    def __init__(self, python: Path, size: str, threads: int, answers: Path):
-        command = [str(python), str(Path(__file__).resolve()), "--serve", "--threads", str(threads), "--answers", str(answers)]
-        self.process = subprocess.Popen(
-            command + (["--tiny"] if size == "tiny" else []), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def seconds(self) -> float:
-        if self.process.stdin is None or self.process.stdout is None:
-            raise RuntimeError("the peer's process has no pipes")
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError("the peer's process ended; its own message is above")
-        return float(json.loads(line)["seconds"])
-
-    def close(self) -> None:
-        self.process.communicate()
-
-
-def compare_knn(size: dict[str, int], name: str, python: Path, repeats: int, threads: int) -> dict[str, Any]:
+def compare_knn(size: dict[str, int], python: Path, repeats: int, flags: list[str]) -> dict[str, Any]:
     """Ours, lightly's and the bare product in turns."""
     import numpy as np
     import torch
@@ -127,18 +108,16 @@ def compare_knn(size: dict[str, int], name: str, python: Path, repeats: int, thr
         for block in queries.split(1024):
             torch.mm(block, bank.T)
 
-    with tempfile.TemporaryDirectory() as folder:
-        answers = Path(folder) / "answers.npy"
-        peer = Peer(python, name, threads, answers)
-        peer.seconds(), ours(), product()
+    with tempfile.TemporaryDirectory() as folder, _peers.Peer(python, "evaluation.py", *flags) as peer:
+        answers = str(Path(folder) / "answers.npy")
+        peer.ask(answers=answers), ours(), product()
         taken: dict[str, list[float]] = {"fullrank": [], "lightly": [], "product": []}
         for _ in range(repeats):
             seconds, found = timed(ours)
             taken["fullrank"].append(seconds)
-            taken["lightly"].append(peer.seconds())
+            taken["lightly"].append(peer.ask(answers=answers)["seconds"])
             taken["product"].append(timed(product)[0])
         theirs = np.load(answers)
-        peer.close()
     ratios = [b / a for a, b in zip(taken["fullrank"], taken["lightly"], strict=True)]
     return {
         "size": size,
@@ -206,31 +185,100 @@ def compare_probes(size: dict[str, int], repeats: int) -> dict[str, Any]:
     }
 
 
-def hardware(threads: int) -> dict[str, Any]:
+def encoding_every_epoch(encoder: Any, images: Any, labels: Any, size: dict[str, int]) -> Any:
+    """One probe of a frozen backbone, as a training loop without features does it; its weights."""
     import torch
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    from fullrank.draws import permutation
+    from fullrank.types import ClipBatch
+    from fullrank.views.plan import center_views
+
+    augmentation = encoder.config.method.augmentation
+    layer = torch.nn.Linear(encoder.backbone.embed_dim, size["classes"])
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=RATE, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, size["encodings"] * -(-len(images) // BATCH))
+    for epoch in range(size["encodings"]):
+        for index in torch.from_numpy(permutation(0, epoch, len(images))).split(BATCH):
+            batch = ClipBatch(
+                frames=images[index][:, None, None],
+                sizes=torch.tensor(images.shape[1:3]).expand(len(index), 1, 2),
+                start_seconds=torch.zeros(len(index), 1, dtype=torch.float64),
+                index=index,
+            )
+            pixels = center_views(batch, augmentation.size_pixels, augmentation.mean, augmentation.std, torch.device("cpu"))
+            with torch.no_grad():
+                features = encoder.backbone(pixels.flatten(0, 1))
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(layer(features), labels[index]).backward()
+            optimizer.step()
+            schedule.step()
+    return layer.weight.detach()
+
+
+def compare_encoding(size: dict[str, int], repeats: int) -> dict[str, Any]:
+    """Features once and ten probes on them, against one probe that encodes every epoch, in turns."""
+    import numpy as np
+    import torch
+
+    import fullrank
+    from fullrank.checkpoint.encoder import untrained
+    from fullrank.data.sources.arrays import ArraySource
+    from fullrank.evaluation.probes import Setting, train_probes
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (size["images"], 32, 32, 3), dtype=np.uint8)
+    labels = torch.from_numpy(rng.integers(0, size["classes"], size["images"]))
+    source = ArraySource(images, {"label": labels.numpy()}, {"label": [str(i) for i in range(size["classes"])]})
+    recipe = fullrank.recipe("simclr.cifar10")
+    encoder = untrained(recipe.model_copy(update={"backbone": recipe.backbone.model_copy(update={"width": 0.25})}))
+    settings = [Setting(rate, 0.0) for rate in RATES]
+
+    def once(folder: Path) -> tuple[float, Any]:
+        start = time.perf_counter()
+        x = torch.from_numpy(np.array(fullrank.extract(encoder, source, folder, batch_size=BATCH).representation))
+        encoded = time.perf_counter() - start
+        probes = train_probes(x, labels, settings, num_classes=size["classes"], epochs=size["encodings"], batch_size=BATCH)
+        return encoded, probes.weight[RATES.index(RATE)]
+
+    taken: dict[str, list[float]] = {"once": [], "of_which_encoding": [], "every_epoch": []}
+    with tempfile.TemporaryDirectory() as folder:
+        once(Path(folder) / "warm")
+        for turn in range(repeats):
+            seconds, (encoded, mine) = timed(lambda: once(Path(folder) / f"features{turn}"))  # noqa: B023  called at once
+            taken["once"].append(seconds)
+            taken["of_which_encoding"].append(encoded)
+            seconds, single = timed(lambda: encoding_every_epoch(encoder, torch.from_numpy(images), labels, size))
+            taken["every_epoch"].append(seconds)
+    ratios = [b / a for a, b in zip(taken["once"], taken["every_epoch"], strict=True)]
     return {
-        "processor": next(
-            (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-        ),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "load": os.getloadavg()[0],
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        "size": {"images": size["images"], "epochs": size["encodings"], "rates": [len(RATES), 1], "batch": BATCH},
+        "seconds": {who: round(statistics.median(values), 4) for who, values in taken.items()},
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
+        "largest_difference_of_weights": float((mine - single).abs().max() / single.abs().max()),
     }
 
 
-def table(result: dict[str, Any]) -> dict[str, Any]:
-    """What the documents print."""
-    names = {
+def names(size: dict[str, int]) -> dict[str, str]:
+    return {
         "knn": "kNN against lightly's knn_predict",
         "probes": "ten linear probes at once against one by one through a loader",
+        "encoding": f"features once and ten probes, against one probe that encodes again in each of {size['encodings']} epochs",
     }
+
+
+def table(result: dict[str, Any], size: dict[str, int]) -> dict[str, Any]:
+    """What the documents print."""
     rows = [
-        [text, f"{result[key]['ratio']:.2f}", "{:.2f} to {:.2f}".format(*result[key]["ratio_range"]), f"{TARGETS[key]:g}"]
-        for key, text in names.items()
+        [
+            text,
+            f"{result[key]['ratio']:.2f}",
+            "{:.2f} to {:.2f}".format(*result[key]["ratio_range"]),
+            f"{TARGETS[key]:g}" if key in TARGETS else "-",
+        ]
+        for key, text in names(size).items()
         if "ratio" in result[key]
     ]
     return {"header": ["what", "x faster (median of turns)", "range of turns", "wanted"], "rows": rows}
@@ -239,41 +287,38 @@ def table(result: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--repeats", type=int, default=5, help="turns of kNN; the probes take a third of them")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of kNN; the others take half of them, rounded up")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--peers", type=Path, default=HERE.parent / ".venv-peers/bin/python")
+    parser.add_argument("--peers", type=Path, default=_peers.PYTHON)
     parser.add_argument("--tiny", action="store_true", help="small sizes, to see that it runs; its ratios mean nothing")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--answers", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     size = TINY if args.tiny else FULL
     if args.serve:
-        serve(size, args.threads, args.answers)
+        serve(size, args.threads)
         return
     import torch
 
     torch.set_num_threads(args.threads)
-    ask = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(ask, check=False, capture_output=True, text=True, cwd=HERE).stdout.strip()
+    slow = (args.repeats + 1) // 2
     result: dict[str, Any] = {
-        "benchmark": "evaluation",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit,
-        "command": " ".join(["python", "benchmarks/evaluation.py", *sys.argv[1:]]),
-        "hardware": hardware(args.threads),
-        "probes": compare_probes(size, max(1, args.repeats // 3)),
+        **origin("evaluation.py"),
+        "probes": compare_probes(size, slow),
+        "encoding": compare_encoding(size, slow),
     }
-    if args.peers.exists():
-        result["knn"] = compare_knn(size, "tiny" if args.tiny else "full", args.peers, args.repeats, args.threads)
+    why = _peers.absent(args.peers, "lightly", "torchvision")
+    if why is None:
+        flags = ["--threads", str(args.threads), *(["--tiny"] if args.tiny else [])]
+        result["knn"] = compare_knn(size, args.peers, args.repeats, flags)
     else:
-        result["knn"] = {"skipped": f"no {args.peers}; `make bench` creates it"}
-        print(f"kNN is skipped: there is no {args.peers}; `make bench` creates it.", file=sys.stderr)
-    result["tables"] = {"evaluation": table(result)}
-    text = json.dumps(result, indent=1)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n")
-    print(text)
+        result["knn"] = {"skipped": why}
+        print(f"evaluation: kNN is skipped, {why}")
+    result["summary"] = [
+        goal(text, result[key]["ratio"], at_least=TARGETS.get(key))
+        for key, text in names(size).items()
+        if "ratio" in result[key]
+    ]
+    write(args.out, {**result, "tables": {"evaluation": table(result, size)}})
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import _peers
 import numpy as np
+from _result import ROOT, goal, origin, write
 
-HERE = Path(__file__).resolve().parent
-BATCH = 256
 WARM_STEPS = 3
+WANTED = 2.5
 
 
 def images(folder: Path, count: int) -> list[bytes]:
@@ -31,7 +32,7 @@ def images(folder: Path, count: int) -> list[bytes]:
     return [blob[offsets[i] : offsets[i + 1]].tobytes() for i in range(count)]
 
 
-def serve_lightly(folder: Path, steps: int) -> None:
+def serve_lightly(folder: Path, steps: int, batch: int) -> None:
     """Runs in the peers' environment; prints seconds of each step."""
     import time
 
@@ -46,7 +47,7 @@ def serve_lightly(folder: Path, steps: int) -> None:
     from PIL import Image
 
     torch.set_num_threads(2)
-    blobs = images(folder, BATCH * (steps + 1))
+    blobs = images(folder, batch * (steps + 1))
     transform = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
 
     class Cifar(torch.utils.data.Dataset[Any]):
@@ -56,7 +57,7 @@ def serve_lightly(folder: Path, steps: int) -> None:
         def __getitem__(self, i: int) -> Any:
             return transform(Image.open(io.BytesIO(blobs[i])))
 
-    loader = torch.utils.data.DataLoader(Cifar(), batch_size=BATCH, shuffle=True, drop_last=True, num_workers=2)
+    loader = torch.utils.data.DataLoader(Cifar(), batch_size=batch, shuffle=True, drop_last=True, num_workers=2)
     net = torch.nn.Sequential(*list(ResNetGenerator("resnet-18", width=0.25).children())[:-1], torch.nn.AdaptiveAvgPool2d(1))
     dim = net(torch.zeros(1, 3, 32, 32)).flatten(1).shape[1]
     head = SimCLRProjectionHead(dim, dim, 128)
@@ -75,7 +76,7 @@ def serve_lightly(folder: Path, steps: int) -> None:
     print(json.dumps(seconds))
 
 
-def serve_fullrank(folder: Path, steps: int, precision: str) -> None:
+def serve_fullrank(folder: Path, steps: int, batch: int, precision: str) -> None:
     import time
 
     import torch
@@ -88,7 +89,7 @@ def serve_fullrank(folder: Path, steps: int, precision: str) -> None:
         config = recipe.model_copy(
             update={
                 "backbone": recipe.backbone.model_copy(update={"width": 0.25}),
-                "data": recipe.data.model_copy(update={"path": folder, "limit": BATCH * (steps + 1), "batch_size": BATCH}),
+                "data": recipe.data.model_copy(update={"path": folder, "limit": batch * (steps + 1), "batch_size": batch}),
                 "method": recipe.method.model_copy(update={"projector": (128, 128)}),
                 "precision": precision,
                 "max_steps": steps,
@@ -111,55 +112,62 @@ def serve_fullrank(folder: Path, steps: int, precision: str) -> None:
     print(json.dumps(seconds))
 
 
-def rate(command: list[str]) -> float:
+def rate(command: list[str], batch: int) -> float:
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds = json.loads(done.stdout.strip().splitlines()[-1])[WARM_STEPS:]
-    return BATCH * len(seconds) / sum(seconds)
+    return batch * len(seconds) / sum(seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cifar", type=Path, default=HERE.parents[1] / "shared/data/cifar10")
+    parser.add_argument("--cifar", type=Path, default=ROOT.parent / "shared/data/cifar10")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--steps", type=int, default=14)
+    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--peers", type=Path, default=HERE.parent / ".venv-peers/bin/python")
+    parser.add_argument("--peers", type=Path, default=_peers.PYTHON)
+    parser.add_argument("--tiny", action="store_true", help="one turn of five steps of 16 images, to see that it runs")
     parser.add_argument("--serve", choices=["lightly", "bf16", "fp32"], help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.tiny:
+        args.steps, args.batch, args.repeats = 5, 16, 1
     if args.serve == "lightly":
-        serve_lightly(args.cifar, args.steps)
+        serve_lightly(args.cifar, args.steps, args.batch)
         return
     if args.serve:
-        serve_fullrank(args.cifar, args.steps, args.serve)
+        serve_fullrank(args.cifar, args.steps, args.batch, args.serve)
         return
-    if not args.cifar.exists() or not args.peers.exists():
-        print(f"skipped: needs CIFAR-10 at {args.cifar} and the other libraries at {args.peers} (`make bench` installs them)")
+    why = None if args.cifar.is_dir() else f"needs CIFAR-10 at {args.cifar}"
+    why = why or _peers.absent(args.peers, "lightly", "torchvision")
+    if why:
+        print(f"step: skipped, {why}")
         return
-    from _result import origin, write
-
-    common = [str(Path(__file__)), "--cifar", str(args.cifar), "--steps", str(args.steps), "--serve"]
+    size = ["--steps", str(args.steps), "--batch", str(args.batch)]
+    common = [str(Path(__file__)), "--cifar", str(args.cifar), *size, "--serve"]
+    lightly = f"lightly {_peers.versions(args.peers, 'lightly')['lightly']}, fp32"
     commands = {
-        "lightly 1.6.0, fp32": [str(args.peers), *common, "lightly"],
+        lightly: [str(args.peers), *common, "lightly"],
         "fullrank, bf16": [sys.executable, *common, "bf16"],
         "fullrank, fp32": [sys.executable, *common, "fp32"],
     }
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(args.repeats):
         for name, command in commands.items():
-            taken[name].append(rate(command))
+            taken[name].append(rate(command, args.batch))
             print(name, f"{taken[name][-1]:.0f} images/s", flush=True)
-    base = taken["lightly 1.6.0, fp32"]
-    lines = []
+    lines, sums = [], []
     for name, values in taken.items():
-        ratio = statistics.median(v / b for v, b in zip(values, base, strict=True))
-        lines.append([name, f"{statistics.median(values):.0f}", f"{ratio:.2f}", "2.5" if name.endswith("bf16") else "-"])
+        ratio = statistics.median(v / b for v, b in zip(values, taken[lightly], strict=True))
+        wanted = WANTED if name.endswith("bf16") else None
+        lines.append([name, f"{statistics.median(values):.0f}", f"{ratio:.2f}", f"{wanted:g}" if wanted else "-"])
+        if name != lightly:
+            sums.append(goal(f"{name} against lightly", ratio, at_least=wanted))
     table = {
         "header": ["SimCLR training, end to end", "images/s", "x lightly", "wanted"],
         "rows": lines,
-        "note": "CIFAR-10 size, ResNet-18 of a quarter width, batch 256, two threads; medians of turns.",
+        "note": f"CIFAR-10 size, ResNet-18 of a quarter width, batch {args.batch}, two threads; medians of turns.",
     }
-    if args.out:
-        write(args.out, {**origin("step.py"), "tables": {"step": table}, "measured": taken})
+    write(args.out, {**origin("step.py"), "summary": sums, "tables": {"step": table}, "measured": taken})
 
 
 if __name__ == "__main__":

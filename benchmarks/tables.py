@@ -9,11 +9,11 @@ A document marks the place of a table with two comments:
 NAME is `commands`, `recipes` or `methods` (made from the code), or a table of a result file. Result files are
 benchmarks/results/<date>_<commit>_<hardware>.json:
 
-    {"date": "2026-01-31", "commit": "abc1234", "hardware": "2 cores ...", "command": "make bench", "seeds": [3, 4, 5],
+    {"date": "2026-01-31T17:05", "commit": "abc1234", "hardware": "2 cores ...", "command": "make bench", "seeds": [3, 4, 5],
      "tables": {"NAME": {"header": ["encoder", "digit"], "rows": [["trained", 0.81]], "note": "optional sentence"}}}
 
-Of several files with a table of that name, the last by file name is taken, so the date comes first in it. A number in a row
-is printed with four significant digits; what needs another form is a string already.
+Of several files with a table of that name, the one with the latest date is taken (of the same date, the last by file name). A
+number in a row is printed with four significant digits; what needs another form is a string already.
 """
 
 import json
@@ -49,10 +49,10 @@ def markdown(header: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """{table name: Markdown with its origin}, from the result files in order of their names."""
+    """{table name: Markdown with its origin}, from the result files in order of their dates."""
     found = {}
-    for file in sorted(folder.glob("*.json")):
-        result = json.loads(file.read_text(encoding="utf-8"))
+    read = [(file, json.loads(file.read_text(encoding="utf-8"))) for file in folder.glob("*.json")]
+    for file, result in sorted(read, key=lambda pair: (pair[1].get("date", ""), pair[0].name)):
         for name, table in result.get("tables", {}).items():
             found[name] = markdown(table["header"], table["rows"]) + "\n" + _origin(file, result, table)
     return found

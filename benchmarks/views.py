@@ -10,21 +10,19 @@ the ratios of neighbouring turns. The peers run in an environment of their own (
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+import _peers
+from _result import goal, origin, write
 
-HERE = Path(__file__).resolve().parent
+os.environ["OMP_NUM_THREADS"] = "1"  # before anything imports torch
+
 SMALL = {"time": 1, "height": 32, "width": 32, "size": 32, "blur": True}
 CASES: dict[str, dict[str, Any]] = {
     "128 x 32x32": {**SMALL, "batch": 128, "target": {"torchvision": 10.0, "kornia": 4.0}},
@@ -143,38 +141,22 @@ def measure(function: Callable[[], object], seconds: float) -> float:
 
 
 def serve() -> None:
-    """Answer {"peer", "case", "seconds"} lines with {"cpu_seconds"} lines."""
     import torch
 
     torch.set_num_threads(1)
-    made: dict[tuple[str, str], Callable[[], object]] = {}
     torch.set_grad_enabled(False)
-    for line in sys.stdin:
-        ask = json.loads(line)
-        key = (ask["peer"], ask["case"])
-        if key not in made:
-            made[key] = {"torchvision": torchvision, "kornia": kornia}[ask["peer"]](CASES[ask["case"]])
-            made[key]()
-        print(json.dumps({"cpu_seconds": measure(made[key], ask["seconds"])}), flush=True)
+    made: dict[tuple[str, str], Callable[[], object]] = {}
+
+    def answer(peer: str, case: str, seconds: float) -> dict[str, Any]:
+        if (peer, case) not in made:
+            made[peer, case] = {"torchvision": torchvision, "kornia": kornia}[peer](CASES[case])
+            made[peer, case]()
+        return {"cpu_seconds": measure(made[peer, case], seconds)}
+
+    _peers.serve(answer)
 
 
-class Peers:
-    """The process of the other libraries."""
-
-    def __init__(self, python: Path):
-        self.process = subprocess.Popen(
-            [str(python), str(Path(__file__).resolve()), "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def cpu_seconds(self, peer: str, case: str, seconds: float) -> float:
-        if self.process.stdin is None or self.process.stdout is None:
-            raise RuntimeError("the peers' process has no pipes")
-        self.process.stdin.write(json.dumps({"peer": peer, "case": case, "seconds": seconds}) + "\n")
-        self.process.stdin.flush()
-        return float(json.loads(self.process.stdout.readline())["cpu_seconds"])
-
-
-def compare(name: str, peers: Peers, repeats: int, seconds: float) -> dict[str, Any]:
+def compare(name: str, peers: _peers.Peer, repeats: int, seconds: float) -> dict[str, Any]:
     """One case: every pipeline in turn, ``repeats`` times."""
     case = CASES[name]
     function = ours(case)
@@ -183,7 +165,7 @@ def compare(name: str, peers: Peers, repeats: int, seconds: float) -> dict[str, 
     for _ in range(repeats):
         taken["fullrank"].append(measure(function, seconds))
         for peer in PEERS:
-            taken[peer].append(peers.cpu_seconds(peer, name, seconds))
+            taken[peer].append(peers.ask(peer=peer, case=name, seconds=seconds)["cpu_seconds"])
     ratios = {peer: [theirs / mine for theirs, mine in zip(taken[peer], taken["fullrank"], strict=True)] for peer in PEERS}
     ratios["better"] = [min(pair) for pair in zip(*(ratios[peer] for peer in PEERS), strict=True)]
     return {
@@ -192,14 +174,6 @@ def compare(name: str, peers: Peers, repeats: int, seconds: float) -> dict[str, 
         "ratio_range": {who: [round(min(values), 2), round(max(values), 2)] for who, values in ratios.items()},
         "target": case["target"],
     }
-
-
-def hardware() -> str:
-    import torch
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, 1 thread, torch {torch.__version__}"
 
 
 def table(cases: dict[str, Any]) -> dict[str, Any]:
@@ -217,46 +191,39 @@ def table(cases: dict[str, Any]) -> dict[str, Any]:
     return {"header": header, "rows": rows, "note": "SimCLR's views; ratios are medians over turns in one run."}
 
 
-def versions(python: Path) -> dict[str, str]:
-    ask = (
-        "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('torch', 'torchvision', 'kornia')}))"
-    )
-    found = json.loads(subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout)
-    return {"python": platform.python_version(), **found}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.4, help="CPU seconds of one turn")
-    parser.add_argument("--peers", type=Path, default=HERE.parent / ".venv-peers/bin/python")
+    parser.add_argument("--peers", type=Path, default=_peers.PYTHON)
+    parser.add_argument("--tiny", action="store_true", help="one short turn of two cases, to see that it runs")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.serve:
         serve()
         return
+    why = _peers.absent(args.peers, *PEERS)
+    if why:
+        print(f"views: skipped, {why}")
+        return
     import torch
 
     torch.set_num_threads(1)
-    peers = Peers(args.peers)
-    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    commit = subprocess.run(git, capture_output=True, text=True, cwd=HERE, check=False).stdout.strip()
-    cases = {name: compare(name, peers, args.repeats, args.seconds) for name in CASES}
-    result = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": " ".join(["python", "benchmarks/views.py", *sys.argv[1:]]),
-        "commit": commit,
-        "hardware": hardware(),
-        "versions": versions(args.peers),
-        "tables": {"views": table(cases)},
-        "measured": cases,
-    }
-    text = json.dumps(result, indent=1)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text + "\n")
-    print(text)
+    chosen = list(CASES)[::4] if args.tiny else list(CASES)
+    repeats, seconds = (1, 0.01) if args.tiny else (args.repeats, args.seconds)
+    with _peers.Peer(args.peers, "views.py") as peers:
+        cases = {name: compare(name, peers, repeats, seconds) for name in chosen}
+    sums = [
+        goal(f"{name} against {who}", case["ratio"][who], at_least=wanted)
+        for name, case in cases.items()
+        for who, wanted in case["target"].items()
+    ]
+    used = {"python": platform.python_version(), **_peers.versions(args.peers, "torch", *PEERS)}
+    write(
+        args.out,
+        {**origin("views.py"), "versions": used, "summary": sums, "tables": {"views": table(cases)}, "measured": cases},
+    )
 
 
 if __name__ == "__main__":

@@ -50,6 +50,13 @@ def test_the_newest_result_wins(tables: ModuleType, tmp_path: Path) -> None:
     assert "12.35" in tables.results(tmp_path)["speed"]
 
 
+def test_of_one_day_the_later_hour_wins(tables: ModuleType, tmp_path: Path) -> None:
+    for commit, hour, ratio in (("a", "17", "55.0"), ("b", "09", "44.0")):
+        result = {"date": f"2026-01-01T{hour}:00", **json.loads(json.dumps(RESULT).replace("12.3456", ratio))}
+        (tmp_path / f"2026-01-01_{commit}.json").write_text(json.dumps(result))
+    assert "| 55 |" in tables.results(tmp_path)["speed"]
+
+
 def test_a_table_without_a_result_says_so(tables: ModuleType) -> None:
     assert "Not measured yet: no file in `benchmarks/results/` has a table `speed`." in tables.fresh(DOCUMENT, {})
 
