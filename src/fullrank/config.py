@@ -98,23 +98,66 @@ class Augmentation(Settings):
         return self
 
 
+_TRANSFORMER = ("size", "layers", "heads", "patch_pixels", "image_pixels", "max_frames", "drop_path")
+BACKBONE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "resnet": ("depth", "width", "stem", "temporal", "zero_init_residual"),
+    "vit": (*_TRANSFORMER, "patch_frames", "positions", "class_token"),
+    "timesformer": _TRANSFORMER,
+}
+"""{name of a backbone: the settings that it uses}; one by import path uses none"""
+
+
 class BackboneConfig(Settings):
     """The network that is kept."""
 
     name: str = "resnet"
-    """"resnet", or the import path of any factory of an nn.Module, as "package.module:factory\""""
+    """"resnet", "vit", "timesformer", or the import path of any factory of an nn.Module, as "package.module:factory\""""
     depth: Literal[18, 34, 50] = 18
     """layers of the ResNet"""
     width: Annotated[float, Field(gt=0.0)] = 1.0
     """factor on the channels of every stage (1.0: 64, 128, 256, 512)"""
     stem: Literal["imagenet", "cifar"] = "imagenet"
     """imagenet: 7x7 stride 2 and max-pool; cifar: 3x3 stride 1, for small pictures"""
-    temporal: Literal["2d", "slow"] = "2d"
-    """2d: frames apart, averaged; slow: Slow-only 3D network, temporal kernels of 3 in the last two stages"""
+    temporal: Literal["2d", "slow", "2d3d"] = "2d"
+    """2d: frames apart, averaged; slow: Slow-only 3D network, temporal kernels of 3 in the last two stages; 2d3d: DPC's, which
+    keeps time in its first two stages and halves it in the last two"""
     zero_init_residual: bool = False
     """start every residual block as its shortcut (Goyal et al., 2017), as the code of VICReg, Barlow Twins and SimSiam does"""
+    size: Literal["micro", "tiny", "small", "base", "large"] = "small"
+    """vit and timesformer: width and heads (micro 64/2, tiny 192/3, small 384/6, base 768/12, large 1024/16)"""
+    layers: Annotated[int, Field(ge=1)] | None = None
+    """vit and timesformer: transformer blocks; 12 (large: 24) where not given"""
+    heads: Annotated[int, Field(ge=1)] | None = None
+    """vit and timesformer: attention heads, instead of the size's own (MoCo v3's small ViT has 12)"""
+    patch_pixels: Annotated[int, Field(ge=1)] = 16
+    """vit and timesformer: side of a patch"""
+    patch_frames: Annotated[int, Field(ge=1)] = 1
+    """vit: frames of a patch (1: each frame apart; 2: the tubelets of VideoMAE and V-JEPA)"""
+    image_pixels: Annotated[int, Field(ge=1)] = 224
+    """vit and timesformer: side for which positions are made; others are interpolated"""
+    max_frames: Annotated[int, Field(ge=1)] = 8
+    """vit and timesformer: frames for which positions are made; others are interpolated"""
+    positions: Literal["learned", "sincos", "sincos_flat"] = "learned"
+    """vit: learned; sincos: fixed, by axis (MAE, MoCo v3, V-JEPA); sincos_flat: fixed, by number of the token (VideoMAE)"""
+    class_token: bool = True
+    """vit: the representation is a learned token's; without it, the mean of the patches' (VideoMAE, V-JEPA)"""
+    drop_path: Prob = 0.0
+    """vit and timesformer: largest probability of skipping a block's branch (stochastic depth)"""
     weights: Path | None = None
     """start from the backbone of this run folder, checkpoint or .safetensors file"""
+
+    @model_validator(mode="after")
+    def _only_used(self) -> Self:
+        if self.name not in BACKBONE_SETTINGS and ":" not in self.name:
+            return self  # whoever builds it says which names there are
+        used = BACKBONE_SETTINGS.get(self.name, ())
+        unused = [name for name in type(self).model_fields if name not in (*used, "name", "weights")]
+        wrong = [name for name in unused if getattr(self, name) != type(self).model_fields[name].default]
+        if wrong:
+            given = ", ".join(f"{name} {getattr(self, name)}" for name in wrong)
+            usual = ", ".join(f"{name} {type(self).model_fields[name].default}" for name in wrong)
+            raise ValueError(f"{self.name} must not be given settings it does not use. Got {given}; set back to {usual}")
+        return self
 
 
 class DataConfig(Settings):
@@ -153,6 +196,8 @@ class OptimizerConfig(Settings):
     """learning rate for a batch of 256; the one used is this times batch_size / 256"""
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
     """decay of weights (not of biases and norms)"""
+    final_weight_decay: Annotated[float, Field(ge=0.0)] | None = None
+    """decay at the end, reached along half a cosine (DINO: 0.04 to 0.4); the same throughout where not given"""
     momentum: Prob | None = None
     """sgd and lars only; 0.9 where not given"""
     trust_coefficient: Annotated[float, Field(gt=0.0)] | None = None
@@ -213,6 +258,8 @@ class RunConfig(Settings, Generic[M]):
     """the network that is kept"""
     data: DataConfig = DataConfig()
     """where records come from"""
+    roles: dict[str, BackboneConfig] = {}
+    """settings of single backbones of a method that has several ("broad": ...), where they differ from ``backbone``"""
     optimizer: OptimizerConfig = OptimizerConfig()
     """how weights change"""
     monitor: MonitorConfig = MonitorConfig()

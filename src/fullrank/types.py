@@ -5,7 +5,7 @@ They are treated as read-only; those that go through Fabric's wrapper cannot be 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,11 +51,47 @@ class ClipBatch:
     epoch: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """(record id, reason) of files that could not be read; another record took their place"""
+    flow: UInt8[Tensor, "batch clips time height width 2"] | None = None
+    """optical flow to the next frame of the file, x and y; 128 = still, one step = 1/6 pixel of the canvas (20 px at most)"""
+
+
+Stream = Literal["rgb", "gray", "difference", "flow"]
+"""what a view shows: colours (3 channels), brightness (1), change from the frame before (3), optical flow (2)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSpec:
+    """Which patches of a view are hidden (MAE, VideoMAE, V-JEPA). Drawn for each record and view."""
+
+    ratio: float
+    """share of hidden patches, in (0, 1)"""
+    patch_pixels: int
+    """side of a patch"""
+    patch_frames: int = 1
+    """frames of a patch"""
+    kind: Literal["random", "tube"] = "random"
+    """random: every patch by itself; tube: the same places at all times"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileSpec:
+    """A view cut into a grid of tiles, shown in an order that is to be found (Noroozi and Favaro, ECCV 2016)."""
+
+    grid: int
+    """tiles along each side"""
+    gap_ratio: float = 0.15
+    """largest random gap between neighbouring tiles, as a share of a tile's cell: no edge continues into the next tile"""
+    permutations: int | None = None
+    """the order is one of so many permutations far from each other, its number a target; None: tiles stay in place"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSpec:
-    """One view group that a method asks for."""
+    """One view group that a method asks for.
+
+    A view goes through the steps in the order of the fields: frames are chosen, augmented together (one draw a view), turned
+    into a stream, cut into blocks or tiles, masked.
+    """
 
     name: str
     """"view", "global", "local", ... the key in ``Views.pixels``"""
@@ -64,6 +100,18 @@ class ViewSpec:
     """views = clips * views_per_clip, clip-major: view index = clip * views_per_clip + j"""
     num_clips: int | None = None
     """take only the first so many clips of the record; None: all"""
+    num_frames: int | None = None
+    """frames of a view, out of the clip's from a drawn start on; None: all"""
+    strides: tuple[int, ...] = (1,)
+    """clip frames from one frame of a view to the next, cycled over the views (SVT's frame rates, BraVe's broad view)"""
+    stream: Stream = "rgb"
+    """what the view shows"""
+    num_blocks: int = 1
+    """cut the frames of a view into so many consecutive blocks, each a view (DPC)"""
+    tiles: TileSpec | None = None
+    """cut a view into tiles, each a view (jigsaw, PIRL)"""
+    mask: MaskSpec | None = None
+    """hide patches: fills ``Views.masks``"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +123,13 @@ class ViewPlan:
     """rho: temporal clips of a record; for an image, all are the image"""
     num_frames: int | None = None
     """frames of a clip where the method decides it; None: ``data.num_frames``"""
+    sampling: Literal["uniform", "near"] = "uniform"
+    """where the clips of a record start: apart from each other at random, or near ones more often (CVRL)"""
+
+    @property
+    def needs_flow(self) -> bool:
+        """Whether a group shows optical flow, which is computed into the cache of decoded frames."""
+        return any(group.stream == "flow" for group in self.groups)
 
 
 @dataclass
@@ -88,7 +143,7 @@ class Views:
     masks: dict[str, Tensor] = field(default_factory=dict)
     """{group: bool [batch, views, tokens]}; True = hidden"""
     targets: dict[str, Tensor] = field(default_factory=dict)
-    """{name: [batch, ...]}: labels made from the data"""
+    """{name: [batch, ...]}: labels made from the data; "permutation:<group>" int64 [batch, views before cutting]"""
 
     def group(self, name: str) -> Tensor:
         """Pixels of one view group; ``ShapeError`` names the groups there are."""

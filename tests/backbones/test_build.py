@@ -6,6 +6,9 @@ from torch import nn
 
 from fullrank.backbones.build import backbone_factory, frames_averaged, load_weights
 from fullrank.backbones.resnet import ResNet
+from fullrank.backbones.timesformer import TimeSformer
+from fullrank.backbones.transformer import as_transformer
+from fullrank.backbones.vit import ViT
 from fullrank.config import BackboneConfig
 from fullrank.errors import CheckpointError, SettingError, ShapeError
 
@@ -33,6 +36,86 @@ def test_an_unknown_name_is_an_error_with_the_nearest():
         backbone_factory(BackboneConfig(name="resnt"))
 
 
+def test_settings_reach_the_vision_transformer():
+    settings = {"size": "micro", "layers": 3, "heads": 4, "patch_pixels": 4, "image_pixels": 16, "drop_path": 0.1}
+    vit = backbone_factory(
+        BackboneConfig(name="vit", **settings, patch_frames=2, max_frames=6, positions="sincos", class_token=False)
+    )("student")
+    assert isinstance(vit, ViT)
+    assert (len(vit.blocks), vit.blocks[0].attn.heads, vit.patch, vit.made_for) == (3, 4, (2, 4, 4), (3, 4, 4))
+    assert vit.blocks[-1].drop_path.prob == 0.1
+    assert vit.cls_token is None
+    assert not isinstance(vit.pos_embed, nn.Parameter)
+    timesformer = backbone_factory(BackboneConfig(name="timesformer", **settings, max_frames=6))("student", in_channels=2)
+    assert isinstance(timesformer, TimeSformer)
+    assert (timesformer.time_embed.shape[1], timesformer.patch_embed.proj.weight.shape) == (6, (64, 2, 4, 4))
+    assert len(timesformer.blocks) == 3
+
+
+def test_a_role_may_have_its_own_settings_weights_and_channels():
+    default, broad = ResNet(width=1 / 16, stem="cifar"), ViT("micro", layers=1)
+    factory = backbone_factory(
+        TINY,
+        default.state_dict(),
+        roles={"broad": BackboneConfig(name="vit", size="micro", layers=1), "flow": TINY},
+        role_weights={"broad": broad.state_dict()},
+    )
+    assert torch.equal(factory("narrow").conv1.weight, default.conv1.weight)
+    assert torch.equal(factory("broad").cls_token, broad.cls_token)
+    flow = factory("flow", in_channels=2)  # its own settings, so its own (here: random) weights
+    assert flow.conv1.weight.shape == (4, 2, 3, 3)
+    assert not torch.equal(flow.layer1[0].conv1.weight, default.layer1[0].conv1.weight)
+    assert factory.asked == ["narrow", "broad", "flow"]
+    factory.check_roles()
+    other = backbone_factory(TINY, roles={"flow": TINY.model_copy(update={"weights": "flow.pt"})}, role_weights={"flow": {}})
+    with pytest.raises(CheckpointError, match=r"^flow.pt \(backbone of the flow\)"):
+        other("flow")
+
+
+def test_settings_of_a_role_that_nobody_asks_for_name_those_there_are():
+    factory = backbone_factory(TINY, roles={"brod": TINY})
+    factory("narrow")
+    factory("broad")
+    factory("narrow")
+    with pytest.raises(SettingError, match="among those that the method has: narrow, broad. Got 'brod'. Did you mean 'broad'"):
+        factory.check_roles()
+    with pytest.raises(SettingError, match="Did you mean 'vit'"):
+        backbone_factory(TINY, roles={"broad": BackboneConfig(name="vitt")})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        (
+            "resnet",
+            {"patch_pixels": 8},
+            "resnet must not be given settings it does not use. Got patch_pixels 8; set back to patch_pixels 16",
+        ),
+        ("vit", {"temporal": "slow", "width": 0.5}, "Got width 0.5, temporal slow; set back to width 1.0, temporal 2d"),
+        ("timesformer", {"class_token": False}, "Got class_token False"),
+        ("package.module:factory", {"depth": 50}, "package.module:factory must not be given .* Got depth 50"),
+    ],
+)
+def test_a_backbone_rejects_settings_it_does_not_use(name, settings, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        BackboneConfig(name=name, **settings)
+
+
+def test_defaults_and_saved_settings_of_any_backbone_are_accepted():
+    for name in ("resnet", "vit", "timesformer", "package.module:factory"):
+        cfg = BackboneConfig(name=name, weights="file.safetensors")
+        assert BackboneConfig.model_validate_json(cfg.model_dump_json()) == cfg
+
+
+def test_a_masked_method_asks_for_a_transformer():
+    vit = ViT("micro", layers=1)
+    assert as_transformer(vit, "MAE") is vit
+    with pytest.raises(
+        SettingError, match="the backbone must be a transformer: MAE hides tokens of it. Got ResNet; set --backbone.name vit"
+    ):
+        as_transformer(ResNet(width=1 / 16), "MAE")
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """A module of the user's in the working folder, which is not on the import path."""
@@ -45,6 +128,10 @@ def own(tmp_path, monkeypatch):
         "        self.scale = nn.Linear(1, 1)\n"
         "    def forward(self, pixels):\n"
         "        return pixels.mean((2, 3, 4))\n"
+        "class Any(Net):\n"
+        "    def __init__(self, in_channels=3):\n"
+        "        super().__init__()\n"
+        "        self.embed_dim = in_channels\n"
         "def bare():\n"
         "    return nn.Linear(1, 1)\n"
         "def text():\n"
@@ -63,6 +150,13 @@ def own(tmp_path, monkeypatch):
 def test_a_factory_by_import_path_is_found_in_the_working_folder():
     net = backbone_factory(BackboneConfig(name="own_backbone:Net"))("student")
     assert net(torch.ones(2, 3, 1, 4, 4)).shape == (2, 3)
+
+
+@pytest.mark.usefixtures("own")
+def test_other_channels_reach_a_factory_by_import_path_that_takes_them():
+    assert backbone_factory(BackboneConfig(name="own_backbone:Any"))("student", in_channels=2).embed_dim == 2
+    with pytest.raises(SettingError, match="must take in_channels, because the method shows it pixels of 2 channels"):
+        backbone_factory(BackboneConfig(name="own_backbone:Net"))("student", in_channels=2)
 
 
 @pytest.mark.usefixtures("own")

@@ -68,12 +68,14 @@ def small(depth=18, temporal="2d", stem="imagenet", **settings):
         (34, "2d", 21_797_672 - 513_000),
         (50, "2d", 25_557_032 - 2_049_000),
         (50, "slow", 31_634_496),
+        (18, "2d3d", 14_057_536),
+        (34, "2d3d", 32_422_208),
     ],
 )
 def test_parameter_counts_are_the_published_ones(depth, temporal, count):
     net = ResNet(depth, temporal=temporal)
     assert sum(parameter.numel() for parameter in net.parameters()) == count
-    assert net.embed_dim == (2048 if depth == 50 else 512)
+    assert net.embed_dim == (2048 if depth == 50 else 512) // (2 if temporal == "2d3d" else 1)
 
 
 @pytest.mark.parametrize("depth", [18, 34, 50])
@@ -84,6 +86,50 @@ def test_equals_the_naive_network(depth, temporal, time):
     torch.testing.assert_close(net(pixels), naive_resnet(net.state_dict(), pixels, depth, "imagenet"), rtol=1e-9, atol=1e-9)
 
 
+def naive_2d3d(net, pixels):
+    """DPC's network in train mode, from its convolutions' weights alone: strides by stage, 3x3x3 in the last two."""
+    state = net.state_dict()
+
+    def layer(x, conv, norm, stride):
+        weight = state[conv + ".weight"]
+        x = F.conv3d(x, weight, stride=stride, padding=tuple(size // 2 for size in weight.shape[2:]))
+        return naive_norm(x, state, norm)
+
+    x = F.relu(layer(pixels, "conv1", "bn1", (1, 2, 2)))
+    x = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+    for i, (name, stage) in enumerate((name, getattr(net, name)) for name in STAGES):
+        for j in range(len(stage)):
+            block, stride = f"{name}.{j}.", (1, (1, 2, 2), 2, 2)[i] if j == 0 else 1
+            convs = 3 if block + "conv3.weight" in state else 2
+            y = x
+            for k in range(1, convs + 1):
+                y = layer(y, f"{block}conv{k}", f"{block}bn{k}", stride if k == convs - 1 else 1)
+                y = F.relu(y) if k < convs else y
+            if block + "downsample.0.weight" in state:
+                x = layer(x, block + "downsample.0", block + "downsample.1", stride)
+            x = x + y if i == 3 and j == len(stage) - 1 else F.relu(x + y)
+    return x
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50])
+@pytest.mark.parametrize(("time", "left"), [(1, 1), (5, 2), (8, 2)])
+def test_2d3d_is_dpcs_network_and_halves_time_twice(depth, time, left):
+    net = small(depth, "2d3d")
+    pixels = torch.randn(2, 3, time, 64, 64, dtype=torch.float64)
+    maps = net.maps(pixels)
+    assert [m.shape[2] for m in maps.values()] == [time, time, (time + 1) // 2, left]
+    assert [m.shape[1] for m in maps.values()] == [4 * w * (4 if depth == 50 else 1) for w in (1, 2, 4, 4)]
+    kernels = [
+        [tuple(w.shape[2:]) for w in stage.parameters() if w.ndim == 5 and w.shape[-1] == 3]
+        for stage in (net.layer2, net.layer3)
+    ]
+    assert [set(stage) for stage in kernels] == [{(1, 3, 3)}, {(3, 3, 3)}]
+    want = naive_2d3d(net, pixels)
+    torch.testing.assert_close(maps["layer4"], want, rtol=1e-9, atol=1e-9)
+    assert maps["layer4"].min() < 0
+    torch.testing.assert_close(net(pixels), want.mean((2, 3, 4)), rtol=1e-9, atol=1e-9)
+
+
 def test_cifar_stem_keeps_the_size():
     net = small(stem="cifar")
     pixels = torch.randn(2, 3, 1, 8, 8, dtype=torch.float64)
@@ -91,7 +137,7 @@ def test_cifar_stem_keeps_the_size():
     torch.testing.assert_close(net(pixels), naive_resnet(net.state_dict(), pixels, 18, "cifar"), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("temporal", "time"), [("2d", 1), ("2d", 3), ("slow", 3)])
+@pytest.mark.parametrize(("temporal", "time"), [("2d", 1), ("2d", 3), ("slow", 3), ("2d3d", 3)])
 def test_channels_last_computes_the_same_function(temporal, time):
     plain, last = small(temporal=temporal), to_channels_last(small(temporal=temporal))
     pixels = torch.randn(2, 3, time, 32, 32, dtype=torch.float64)
@@ -176,6 +222,7 @@ def test_initialisation_is_kaiming_and_zero_init_makes_every_block_its_shortcut(
     assert zero.layer1[0].bn1.weight.min() == 1
 
 
+@pytest.mark.usefixtures("wrong_shapes")
 @pytest.mark.parametrize(("shape"), [(2, 3, 32, 32), (2, 1, 1, 32, 32)])
 def test_pixels_of_other_axes_are_an_error(shape):
     with pytest.raises(ShapeError, match=r"must be \[batch, 3, time, height, width\]"):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fullrank.data.cache import CachedSource, cached, expected_bytes
-from fullrank.data.loader import Loader
+from fullrank.data.flow import STILL, flow_to_next
+from fullrank.data.loader import Loader, in_order
 from fullrank.data.source import Source, Whole
 from fullrank.data.sources.arrays import ArraySource
 from fullrank.data.sources.file_list import ListSource
@@ -167,3 +168,113 @@ def test_reading_needs_no_workers(videos: Path, tmp_path: Path) -> None:
     cache = build(FolderSource(videos), tmp_path)
     wanted: Sequence[object] = (cache.reads_fast, cache.resident)
     assert wanted == (True, None)
+
+
+def test_flow_lies_beside_the_frames_and_comes_with_the_clips(videos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="optical flow needs fullrank[flow]")
+    source = FolderSource(videos)
+    plain = build(source, tmp_path)
+    assert plain.read(0, [0.5], SPECS[0])[0].streams == {}
+    told: list[tuple[int, int]] = []
+    cache = cached(source, tmp_path, 24, 1.0, 2, lambda done, total: told.append((done, total)), flow=True)
+    assert told == [(i, 5) for i in range(1, 6)]  # nothing was decoded again
+    assert cache.folder == plain.folder
+    for index in (0, 1, 3, 4):
+        expected = flow_to_next(source.read_all(index, 24).clip.frames)
+        np.testing.assert_array_equal(cache.read_all(index, 24).clip.streams["flow"], expected)
+        for spec in SPECS:
+            for a, b in zip(plain.read(index, FRACTIONS, spec), cache.read(index, FRACTIONS, spec), strict=True):
+                np.testing.assert_array_equal(a.frames, b.frames)
+                whole = cache.read_all(index, 24).clip
+                rows = np.searchsorted(whole.pts_seconds, b.pts_seconds)
+                np.testing.assert_array_equal(b.streams["flow"], expected[rows])
+    with pytest.raises(MediaError):
+        cache.read(2, [0.5], SPECS[0])
+    assert build(source, tmp_path).read(0, [0.5], SPECS[0])[0].streams == {}
+
+
+def test_flow_is_computed_once_and_only_where_it_is_asked_for(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cv2", reason="optical flow needs fullrank[flow]")
+    source = FolderSource(videos)
+    first = cached(source, tmp_path, 24, 1.0, flow=True).read(0, [0.5], SPECS[0])[0].streams["flow"]
+
+    def compute(frames: object) -> np.ndarray:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("fullrank.data.cache.flow_to_next", compute)
+    again = cached(source, tmp_path, 24, 1.0, flow=True).read(0, [0.5], SPECS[0])[0].streams["flow"]
+    np.testing.assert_array_equal(again, first)
+    build(source, tmp_path / "other")
+
+
+def test_interrupted_flow_leaves_the_cache_whole(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cv2", reason="optical flow needs fullrank[flow]")
+    source = FolderSource(videos)
+
+    def interrupted(frames: object) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fullrank.data.cache.flow_to_next", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cached(source, tmp_path, 24, 1.0, flow=True)
+    place = build(source, tmp_path).folder
+    assert sorted(path.name for path in place.iterdir()) == [
+        "frames.bin",
+        "manifest.json",
+        "pts_seconds.npy",
+        "records.npy",
+        "unreadable.json",
+    ]
+    assert cached(source, tmp_path, 24, 1.0, flow=True).read(0, [0.5], SPECS[0])[0].streams["flow"].shape == (4, 24, 24, 2)
+
+
+def test_flow_counts_for_the_size_of_the_cache(videos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="optical flow needs fullrank[flow]")
+    source = FolderSource(videos)
+    gib = 4 * 12 * 24 * 24 * 3 / 2**30
+    build(source, tmp_path, max_gib=1.1 * gib)
+    with pytest.raises(DataError, match="Got about 0.000129 GiB"):  # 5/3 of the frames
+        cached(source, tmp_path, 24, 1.1 * gib, flow=True)
+    with pytest.raises(DataError, match="Got about 0.000129 GiB"):
+        cached(source, tmp_path / "new", 24, 1.1 * gib, flow=True)
+
+
+def test_flow_without_opencv_is_refused_before_anything_is_decoded(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise SettingError("no OpenCV")
+
+    monkeypatch.setattr("fullrank.data.cache.opencv", missing)
+    with pytest.raises(SettingError, match="no OpenCV"):
+        cached(FolderSource(videos), tmp_path, 24, 1.0, flow=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_batches_bring_flow_padded_with_stillness(tmp_path: Path) -> None:
+    """Videos of two sizes, from worlds with two canvases."""
+    pytest.importorskip("cv2", reason="optical flow needs fullrank[flow]")
+    for canvas in (24, 32):
+        world = World(num_train=2, num_test=1, num_frames=8, canvas_pixels=canvas)
+        write_world(tmp_path / "data" / str(canvas), world)
+    source = cached(FolderSource(tmp_path / "data"), tmp_path / "cache", 64, 1.0, flow=True)
+    spec = ClipSpec(num_frames=4, frames_per_second=8.0, canvas_pixels=64)
+    loader = Loader(source, spec, num_clips=2, batch_size=6, seed=0, num_workers=0)
+    batch = next(loader.batches())
+    assert batch.flow is not None
+    assert batch.flow.shape == (6, 2, 4, 32, 32, 2)
+    for row, index in enumerate(batch.index.tolist()):
+        size = int(batch.sizes[row, 0, 0])
+        assert (batch.flow[row, :, :, size:] == STILL).all()
+        assert (batch.flow[row, :, :, :, size:] == STILL).all()
+        whole = source.read_all(index, 64).clip
+        for clip in range(2):
+            first = int(np.searchsorted(whole.pts_seconds, float(batch.start_seconds[row, clip])))
+            expected = whole.streams["flow"][first]
+            np.testing.assert_array_equal(batch.flow[row, clip, 0, :size, :size].numpy(), expected)
+    ordered = next(in_order(source, spec, [0.5], batch_size=3, num_workers=0))
+    assert ordered.flow is not None
+    assert ordered.flow.shape[:3] == (3, 1, 4)

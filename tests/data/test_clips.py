@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from fullrank.data.clips import clip_times, kept_size, select_frames, shown_at, uniform_fractions, window_times
+from fullrank.data.clips import (
+    clip_times,
+    kept_size,
+    near_fractions,
+    select_frames,
+    shown_at,
+    uniform_fractions,
+    window_times,
+)
 from fullrank.types import ClipSpec
 
 
@@ -34,6 +42,29 @@ def test_fractions_of_evaluation_are_symmetric() -> None:
         fractions = np.array(uniform_fractions(count))
         np.testing.assert_allclose(fractions + fractions[::-1], 1.0)
         assert fractions.min() > 0.0
+
+
+@pytest.mark.parametrize("num_clips", [2, 3, 4])
+def test_near_clips_lie_at_distances_that_become_rarer_linearly(num_clips: int) -> None:
+    """CVRL: the density of the distance is 2 (1 - d), so P(distance <= d) = 1 - (1 - d)^2, for each clip after the first."""
+    u = np.random.default_rng(0).random((20_000, num_clips))
+    starts = np.array([near_fractions(row) for row in u])
+    assert starts.shape == (20_000, num_clips)
+    assert starts.min() >= 0.0
+    assert starts.max() < 1.0
+    for clip in range(1, num_clips):
+        distance = starts[:, clip] - starts[:, 0]
+        for d in (0.1, 0.3, 0.5, 0.8):
+            assert (distance <= d).mean() == pytest.approx(1 - (1 - d) ** 2, abs=0.015)
+    farthest = starts.max(1) - starts[:, 0]
+    room = starts[:, 0] / (1 - farthest)
+    assert np.quantile(room, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.02)
+    assert abs(np.corrcoef(room, farthest)[0, 1]) < 0.03
+
+
+def test_one_clip_is_anywhere_even_if_near_ones_are_wanted() -> None:
+    assert near_fractions(np.array([0.3])) == [0.3]
+    assert max(near_fractions(np.array([np.nextafter(1, 0), np.nextafter(1, 0)]))) <= 1.0
 
 
 def test_the_frame_shown_is_the_last_one_not_later() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from fullrank import draws
+from fullrank.data.clips import near_fractions
 from fullrank.data.loader import Loader, in_order
 from fullrank.data.source import Whole
 from fullrank.data.sources.arrays import ArraySource
@@ -150,6 +152,22 @@ def test_one_good_record_among_a_few_is_always_found() -> None:
     assert batch.index.tolist() == [8] * 9
 
 
+def test_near_clips_start_where_the_plan_wants_them_whatever_the_workers() -> None:
+    """The positions are those of ``near_fractions`` from the record's own numbers, a replacement's included."""
+    source = Fake(bad=[1, 6])
+    loaders = [
+        Loader(source, SPEC, num_clips=3, batch_size=4, seed=3, num_workers=workers, sampling="near") for workers in (0, 2)
+    ]
+    for a, b in zip(take(loaders[0], 6), take(loaders[1], 6), strict=True):
+        assert same(a, b)
+        u = draws.uniform(3, a.epoch, a.index.numpy(), "clip_start", 3)
+        np.testing.assert_array_equal(a.start_seconds, [near_fractions(row) for row in u])
+
+
+def test_batches_of_a_source_without_flow_have_none() -> None:
+    assert take(make(Fake()), 1)[0].flow is None
+
+
 @pytest.mark.parametrize(("records", "tried"), [(5, 5), (500, 65)])
 def test_a_source_without_a_readable_file_is_one_error(records: int, tried: int) -> None:
     loader = make(Fake(records=records, bad=range(records)), seed=1)
@@ -278,3 +296,11 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_parent(number: si
     assert output.endswith("finished\n")
     assert errors == ""
     assert not [pid for pid in workers if os.path.exists(f"/proc/{pid}")]
+
+
+def test_more_workers_than_cores_are_the_users_choice_and_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(take(make(Fake(), num_workers=2), 2)) == 2

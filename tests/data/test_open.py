@@ -100,3 +100,24 @@ def test_the_cache_is_built_and_used(world: Path, tmp_path: Path) -> None:
     assert first.folder == second.folder
     plain = open_source(settings.model_copy(update={"cache": None}))
     np.testing.assert_array_equal(first.read(1, [0.3], SPEC)[0].frames, plain.read(1, [0.3], SPEC)[0].frames)
+
+
+def test_flow_comes_from_the_cache_of_videos(world: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="optical flow needs fullrank[flow]")
+    data = DataConfig(path=world, cache=tmp_path / "cache", canvas_pixels=32)
+    assert open_source(data, flow=True).read(0, [0.5], SPEC)[0].streams["flow"].shape == (4, 32, 32, 2)
+    assert open_source(data).read(0, [0.5], SPEC)[0].streams == {}
+
+
+def test_flow_without_a_cache_or_of_images_is_refused(
+    world: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingError, match="--data.cache must be given. Got none; name a folder"):
+        open_source(DataConfig(path=world), flow=True)
+    monkeypatch.setattr("fullrank.data.cache.opencv", lambda: None)
+    with pytest.raises(DataError, match="Optical flow needs videos. Got 3 images in"):
+        open_source(DataConfig(path=images, cache=tmp_path / "cache"), flow=True)
+    in_memory = ArraySource(np.zeros((2, 4, 4, 3), np.uint8))
+    monkeypatch.setattr("fullrank.data.open._named", lambda data: in_memory)
+    with pytest.raises(DataError, match="Optical flow needs videos. Got"):
+        open_source(DataConfig(path=images, cache=tmp_path / "cache"), flow=True)

@@ -200,6 +200,7 @@ def test_contrast_is_about_the_mean_grey_of_the_clip(way):
 def test_an_expanded_image_is_as_good_as_a_copied_one():
     b = batch(records=3, clips=1, time=1)
     b.frames, b.sizes = b.frames.expand(-1, 2, 4, -1, -1, -1), b.sizes.expand(-1, 2, 2)
+    b.start_seconds = b.start_seconds.expand(-1, 2)
     copied = take(b, torch.arange(3))
     copied.frames = b.frames.contiguous()
     assert torch.equal(group(b, EVERYTHING), group(copied, EVERYTHING))

@@ -1,6 +1,7 @@
-"""From settings to backbones: the ResNet family, or any nn.Module factory by its import path."""
+"""From settings to backbones: ResNets, vision transformers, or any nn.Module factory by its import path."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -10,45 +11,93 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fullrank.backbones.resnet import ResNet, fold_time, unfold_time
-from fullrank.config import BackboneConfig
+from fullrank.backbones.timesformer import TimeSformer
+from fullrank.backbones.vit import ViT
+from fullrank.config import BACKBONE_SETTINGS, BackboneConfig
 from fullrank.errors import CheckpointError, SettingError, ShapeError, did_you_mean
 
-NAMES = ("resnet",)
+NAMES = tuple(BACKBONE_SETTINGS)
+Maker = Callable[[int], nn.Module]
+"""input channels -> a new backbone"""
 
 
-def backbone_factory(cfg: BackboneConfig, weights: Mapping[str, Tensor] | None = None) -> Callable[[str], nn.Module]:
-    """{role: "student", "teacher", ...} -> a new backbone, every role with the same settings and the same ``weights``.
+class Backbones:
+    """What a method gets to make its networks with: ``backbones("student")``, ``backbones("broad", in_channels=2)``.
 
-    ``cfg.name`` is "resnet", or "package.module:factory": that module is imported (from the installed packages, else from
-    the working folder), which runs its code, and the factory is called without arguments; the other settings of ``cfg`` do
-    not reach it. It must return an ``nn.Module`` with an attribute ``embed_dim`` whose forward takes pixels
-    [batch, channels, time, height, width] (an image: time = 1) and returns [batch, embed_dim]; ``frames_averaged`` turns an
-    image model into one.
-
-    ``cfg.weights`` is not read here: the caller reads the file and passes the state dict, which must fit exactly.
-    ``SettingError`` where the name is no such factory, ``CheckpointError`` where the weights do not fit.
+    Each call returns a new network. It remembers the roles that were asked for, so that a setting for a role that the method
+    does not have can be found out.
     """
-    make = _imported(cfg.name) if ":" in cfg.name else _resnet(cfg)
 
-    def factory(role: str) -> nn.Module:
-        module = make()
+    def __init__(
+        self,
+        cfg: BackboneConfig,
+        weights: Mapping[str, Tensor] | None,
+        roles: Mapping[str, BackboneConfig],
+        role_weights: Mapping[str, Mapping[str, Tensor]],
+    ):
+        self.cfg, self.roles = cfg, dict(roles)
+        self._weights, self._role_weights = weights, dict(role_weights)
+        self._make, self._make_role = _maker(cfg), {role: _maker(own) for role, own in roles.items()}
+        self.asked: list[str] = []
+        """roles so far, in the order of their first request"""
+
+    def __call__(self, role: str, in_channels: int = 3) -> nn.Module:
+        """A new backbone of this role for pixels with so many channels."""
+        if role not in self.asked:
+            self.asked.append(role)
+        cfg = self.roles.get(role, self.cfg)
+        module = self._make_role.get(role, self._make)(in_channels)
+        weights = self._role_weights.get(role) if role in self.roles else self._weights
         if weights is not None:
             load_weights(module, weights, f"{cfg.weights or 'the weights'} (backbone of the {role})")
         return module
 
-    return factory
+    def check_roles(self) -> None:
+        """``SettingError`` where there are settings for a role that nobody asked for; to be called behind the construction."""
+        for role in self.roles:
+            if role not in self.asked:
+                raise SettingError(
+                    f"roles must be among those that the method has: {', '.join(self.asked) or 'none'}. Got '{role}'."
+                    f"{did_you_mean(role, self.asked)}"
+                )
 
 
-def _resnet(cfg: BackboneConfig) -> Callable[[], nn.Module]:
+def backbone_factory(
+    cfg: BackboneConfig,
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    roles: Mapping[str, BackboneConfig] | None = None,
+    role_weights: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Backbones:
+    """{role: "student", "teacher", ...} -> a new backbone, with the settings ``roles[role]`` or, for all others, ``cfg``.
+
+    ``cfg.name`` is "resnet", "vit", "timesformer", or "package.module:factory": that module is imported (from the installed
+    packages, else from the working folder), which runs its code, and the factory is called without arguments (for pixels that
+    have other than 3 channels, with ``in_channels=...``, which it must then take). It must return an ``nn.Module`` with an
+    attribute ``embed_dim`` whose forward takes pixels [batch, channels, time, height, width] (an image: time = 1) and returns
+    [batch, embed_dim]; ``frames_averaged`` turns an image model into one.
+
+    ``weights`` go into the backbones with the settings ``cfg``, ``role_weights[role]`` into those of a role with settings of
+    its own; either must fit exactly. The files that settings name are not read here: the caller reads them.
+    ``SettingError`` where a name is no such factory, ``CheckpointError`` where weights do not fit.
+    """
+    return Backbones(cfg, weights, roles or {}, role_weights or {})
+
+
+def _maker(cfg: BackboneConfig) -> Maker:
+    if ":" in cfg.name:
+        return _imported(cfg.name)
     if cfg.name not in NAMES:
         raise SettingError(
             f"name of the backbone must be one of {', '.join(NAMES)} or an import path 'package.module:factory'. "
             f"Got '{cfg.name}'.{did_you_mean(cfg.name, NAMES)}"
         )
-    return lambda: ResNet(cfg.depth, cfg.width, cfg.stem, cfg.temporal, zero_init_residual=cfg.zero_init_residual)
+    given = {name: getattr(cfg, name) for name in BACKBONE_SETTINGS[cfg.name]}
+    kind: Any = {"resnet": ResNet, "vit": ViT, "timesformer": TimeSformer}[cfg.name]
+    return lambda in_channels: kind(**given, in_channels=in_channels)
 
 
-def _imported(name: str) -> Callable[[], nn.Module]:
+def _imported(name: str) -> Maker:
     """The checked factory behind "package.module:factory"."""
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
@@ -70,8 +119,13 @@ def _imported(name: str) -> Callable[[], nn.Module]:
     if not callable(found):
         raise SettingError(f"backbone '{name}': the factory must be callable without arguments. Got {type(found).__name__}.")
 
-    def make() -> nn.Module:
-        module = found()
+    def make(in_channels: int) -> nn.Module:
+        if in_channels != 3 and not _takes(found, "in_channels"):
+            raise SettingError(
+                f"backbone '{name}': the factory must take in_channels, because the method shows it pixels of {in_channels} "
+                "channels. Got one without; add the argument, or choose another backbone for this role."
+            )
+        module = found() if in_channels == 3 else found(in_channels=in_channels)
         if not isinstance(module, nn.Module):
             raise SettingError(f"backbone '{name}': the factory must return an nn.Module. Got {type(module).__name__}.")
         if not isinstance(getattr(module, "embed_dim", None), int):
@@ -82,6 +136,15 @@ def _imported(name: str) -> Callable[[], nn.Module]:
         return module
 
     return make
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # written in C, without a signature
+        return False
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return name in parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
@@ -103,7 +166,8 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
         found = "; ".join(f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in kinds if keys)
         raise CheckpointError(
             f"{where}: the keys must be those of the {type(module).__name__}. Got {len(state)} for {len(own)}: {found}. "
-            "It must come from the same settings; for a backbone look at depth, width, stem and temporal."
+            "It must come from the same settings; for a backbone look at depth, width, stem and temporal (a transformer: size, "
+            "layers, patch, image_pixels and positions)."
         )
     module.load_state_dict(state, strict=False)
 

@@ -1,11 +1,14 @@
-"""The ResNet family: depths 18, 34 and 50, on frames (2d) or on clips (Slow-only 3D).
+"""The ResNet family: depths 18, 34 and 50, on frames (2d) or on clips (Slow-only 3D, and DPC's 2d3d).
 
 2D: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv 1512.03385, with the stride of a
 bottleneck on its 3x3 convolution ("v1.5", as torchvision). Slow: the slow pathway of Feichtenhofer, Fan, Malik, He,
 "SlowFast Networks for Video Recognition", ICCV 2019, arXiv 1812.03982, table 1: the first convolution of each block has a
-temporal kernel of 1, 1, 3, 3 in the four stages, and time is never strided.
+temporal kernel of 1, 1, 3, 3 in the four stages, and time is never strided. 2d3d: Han, Xie, Zisserman, "Video Representation
+Learning by Dense Predictive Coding", ICCV Workshops 2019, arXiv 1909.04656, as in its code: every 3x3 convolution of the last
+two stages is 3x3x3 and halves time where it halves space, the last stage is as wide as the third, and the last block ends
+without a ReLU (its map is what DPC predicts).
 
-The keys of the state dict are torchvision's (conv1, bn1, layer1.0.conv1, layer2.0.downsample.0, ...), without fc, in both.
+The keys of the state dict are torchvision's (conv1, bn1, layer1.0.conv1, layer2.0.downsample.0, ...), without fc, in all.
 """
 
 from typing import Any, Literal
@@ -22,15 +25,17 @@ EXPANSION = 4
 """channels that leave a bottleneck block, as a multiple of those of its 3x3 convolution"""
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 SLOW_KERNELS = (1, 1, 3, 3)
-"""temporal kernel of the first convolution of each block, by stage"""
+"""temporal kernel of the convolutions that have one, by stage"""
 
 
-def _conv(ndim: int, c_in: int, c_out: int, kernel: int, stride: int = 1, time_kernel: int = 1) -> nn.Module:
-    """Convolution without bias that keeps the size at stride 1; time, where there is one, is never strided."""
+def _conv(
+    ndim: int, c_in: int, c_out: int, kernel: int, stride: int = 1, time_kernel: int = 1, time_stride: int = 1
+) -> nn.Module:
+    """Convolution without bias that keeps the size at stride 1."""
     pad = kernel // 2
     if ndim == 2:
         return nn.Conv2d(c_in, c_out, kernel, stride, pad, bias=False)
-    sizes = (time_kernel, kernel, kernel), (1, stride, stride), (time_kernel // 2, pad, pad)
+    sizes = (time_kernel, kernel, kernel), (time_stride, stride, stride), (time_kernel // 2, pad, pad)
     return nn.Conv3d(c_in, c_out, *sizes, bias=False)
 
 
@@ -52,24 +57,49 @@ class _FramePool(nn.Module):
         return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class _Block(nn.Module):
-    """A residual block: relu(shortcut(x) + convolutions(x)); two 3x3, or 1x1, 3x3 and 1x1 with four times the channels."""
+def _time_kernels(temporal: str, stage: int, bottleneck: bool) -> tuple[int, ...]:
+    """Temporal kernels of the convolutions of a block: slow has one on the first, 2d3d on every 3x3."""
+    k = SLOW_KERNELS[stage]
+    if temporal == "2d3d":
+        return (1, k, 1) if bottleneck else (k, k)
+    return (k, 1, 1)
 
-    def __init__(self, ndim: int, c_in: int, planes: int, stride: int, time_kernel: int, bottleneck: bool):
+
+class _Block(nn.Module):
+    """A residual block: relu(shortcut(x) + convolutions(x)); two 3x3, or 1x1, 3x3 and 1x1 with four times the channels.
+
+    ``time_kernels`` are the temporal kernels of its convolutions; ``last_relu`` off: what is put out may be negative.
+    """
+
+    def __init__(
+        self,
+        ndim: int,
+        c_in: int,
+        planes: int,
+        stride: int,
+        time_kernels: tuple[int, ...],
+        bottleneck: bool,
+        time_stride: int = 1,
+        last_relu: bool = True,
+    ):
         super().__init__()
-        c_out = planes * EXPANSION if bottleneck else planes
+        c_out, k = planes * EXPANSION if bottleneck else planes, time_kernels
         if bottleneck:
-            convs = [(c_in, planes, 1, 1, time_kernel), (planes, planes, 3, stride, 1), (planes, c_out, 1, 1, 1)]
+            convs = [
+                (c_in, planes, 1, 1, k[0], 1),
+                (planes, planes, 3, stride, k[1], time_stride),
+                (planes, c_out, 1, 1, k[2], 1),
+            ]
         else:
-            convs = [(c_in, planes, 3, stride, time_kernel), (planes, planes, 3, 1, 1)]
-        self.num_convs = len(convs)
+            convs = [(c_in, planes, 3, stride, k[0], time_stride), (planes, planes, 3, 1, k[1], 1)]
+        self.num_convs, self.last_relu = len(convs), last_relu
         for i, conv in enumerate(convs, start=1):
             self.add_module(f"conv{i}", _conv(ndim, *conv))
             self.add_module(f"bn{i}", _norm(ndim, conv[1]))
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride != 1 or c_in != c_out:
-            self.downsample = nn.Sequential(_conv(ndim, c_in, c_out, 1, stride), _norm(ndim, c_out))
+            self.downsample = nn.Sequential(_conv(ndim, c_in, c_out, 1, stride, 1, time_stride), _norm(ndim, c_out))
 
     def last_norm(self) -> nn.Module:
         return self.get_submodule(f"bn{self.num_convs}")
@@ -79,7 +109,8 @@ class _Block(nn.Module):
         for i in range(1, self.num_convs + 1):
             y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
             y = self.relu(y) if i < self.num_convs else y
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))  # type: ignore[no-any-return]
+        y = y + (x if self.downsample is None else self.downsample(x))
+        return self.relu(y) if self.last_relu else y
 
 
 def fold_time(pixels: Float[Tensor, "batch channels time height width"]) -> Float[Tensor, "frames channels height width"]:
@@ -117,7 +148,8 @@ class ResNet(nn.Module):
         depth: 18, 34 or 50.
         width: factor on the channels of every stage (1.0: 64, 128, 256, 512; times 4 at the block ends of depth 50).
         stem: "imagenet": 7x7 stride 2 and max-pool; "cifar": 3x3 stride 1 without a pool, for small pictures.
-        temporal: "2d": each frame apart, and the frames' features averaged; "slow": 3D convolutions.
+        temporal: "2d": each frame apart, and the frames' features averaged; "slow" and "2d3d": 3D convolutions. With "2d3d"
+            the stages are 64, 128, 256, 256 wide, and time is halved (rounded up) before each of the last two.
         in_channels: channels of the pixels.
         zero_init_residual: start every block as its shortcut (the last norm's scale is 0; Goyal et al., 2017, arXiv
             1706.02677, section 5.1). Off, as in torchvision and in PySlowFast's self-supervised configurations; the
@@ -131,7 +163,7 @@ class ResNet(nn.Module):
         depth: int = 18,
         width: float = 1.0,
         stem: Literal["imagenet", "cifar"] = "imagenet",
-        temporal: Literal["2d", "slow"] = "2d",
+        temporal: Literal["2d", "slow", "2d3d"] = "2d",
         *,
         in_channels: int = 3,
         zero_init_residual: bool = False,
@@ -145,10 +177,13 @@ class ResNet(nn.Module):
         self.bn1, self.relu = _norm(ndim, base), nn.ReLU(inplace=True)
         self.maxpool = _FramePool() if stem == "imagenet" else nn.Identity()
         c_in, stages = base, []
-        for i, (count, time_kernel) in enumerate(zip(BLOCKS[depth], SLOW_KERNELS, strict=True)):
-            planes, layers = base * 2**i, []
+        predictive = temporal == "2d3d"
+        for i, count in enumerate(BLOCKS[depth]):
+            planes, layers, kernels = base * 2 ** (min(i, 2) if predictive else i), [], _time_kernels(temporal, i, bottleneck)
             for j in range(count):
-                layers.append(_Block(ndim, c_in, planes, 2 if i > 0 and j == 0 else 1, time_kernel, bottleneck))
+                stride = 2 if i > 0 and j == 0 else 1
+                time_stride, last = stride if predictive and i > 1 else 1, i == 3 and j == count - 1
+                layers.append(_Block(ndim, c_in, planes, stride, kernels, bottleneck, time_stride, not (predictive and last)))
                 c_in = planes * EXPANSION if bottleneck else planes
             stages.append(nn.Sequential(*layers))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
@@ -202,7 +237,7 @@ def _check(depth: int, width: float, stem: str, temporal: str) -> None:
     for name, got, known in (
         ("depth", depth, tuple(BLOCKS)),
         ("stem", stem, ("imagenet", "cifar")),
-        ("temporal", temporal, ("2d", "slow")),
+        ("temporal", temporal, ("2d", "slow", "2d3d")),
     ):
         if got not in known:
             raise SettingError(f"{name} of the ResNet must be one of {', '.join(map(str, known))}. Got {got!r}.")

@@ -1,6 +1,5 @@
 """From a run folder to an encoder: ``fullrank.load("runs/first")``."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from fullrank.backbones.build import backbone_factory, load_weights
 from fullrank.backbones.resnet import to_channels_last
 from fullrank.checkpoint.save import UNREADABLE, brief, hash_of_tensors, load_checkpoint, read_run
 from fullrank.config import RunConfig
-from fullrank.data.clips import uniform_fractions
+from fullrank.data.clips import clip_spec, uniform_fractions
 from fullrank.data.loader import in_order
 from fullrank.data.open import open_source
 from fullrank.errors import CheckpointError, SettingError
@@ -34,8 +33,10 @@ class Encoding:
 class Encoder:
     """A trained (or untrained) method, ready to encode."""
 
-    def __init__(self, config: RunConfig[Any], method: Method, *, checkpoint_hash: str, name: str):
+    def __init__(self, config: RunConfig[Any], method: Method, *, steps: int, checkpoint_hash: str, name: str):
         self.config, self.method, self.checkpoint_hash, self.name = config, method.eval(), checkpoint_hash, name
+        self.steps = steps
+        """of training; 0: the weights are random"""
 
     @property
     def backbone(self) -> nn.Module:
@@ -45,12 +46,7 @@ class Encoder:
     @property
     def clip_spec(self) -> ClipSpec:
         """Which frames the encoder was trained on."""
-        data, plan = self.config.data, type(self.method).views(self.config.method)
-        return ClipSpec(
-            num_frames=plan.num_frames or data.num_frames,
-            frames_per_second=data.frames_per_second,
-            canvas_pixels=data.canvas_pixels,
-        )
+        return clip_spec(type(self.method).views(self.config.method), self.config.data)
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor, branch: str | None = None) -> Encoding:
@@ -80,10 +76,20 @@ def method_name(settings: Any) -> str:
     raise SettingError(f"{type(settings).__module__} is not a known method. `fullrank methods` lists them.")
 
 
-def build_method(config: RunConfig[Any], num_records: int, *, weights: Mapping[str, Tensor] | None = None) -> Method:
-    """A new method from its settings, its convolutions channels last; ``weights``: start its backbones from these."""
+def build_method(config: RunConfig[Any], num_records: int, *, weights: bool = False) -> Method:
+    """A new method from its settings, its convolutions channels last.
+
+    ``weights``: its backbones start from the files that the settings name (``backbone.weights``, ``roles.*.weights``); a run
+    that goes on does not read them. ``SettingError`` where ``roles`` names a role that the method does not have.
+    """
     cls = load_method(method_name(config.method))
-    method = cls(config.method, backbone_factory(config.backbone, dict(weights) if weights else None), num_records)
+    start, roles = None, {}
+    if weights:
+        start = backbone_weights(config.backbone.weights) if config.backbone.weights else None
+        roles = {role: backbone_weights(own.weights) for role, own in config.roles.items() if own.weights}
+    backbones = backbone_factory(config.backbone, start, roles=config.roles, role_weights=roles)
+    method = cls(config.method, backbones, num_records)
+    backbones.check_roles()
     return to_channels_last(method)  # type: ignore[return-value]
 
 
@@ -97,7 +103,9 @@ def read_config(folder: Path) -> tuple[RunConfig[Any], dict[str, Any]]:
 def load(path: str | Path, device: str = "cpu") -> Encoder:
     """The encoder of a run folder. ``CheckpointError`` where there is none, or it belongs to another method."""
     folder = Path(path)
-    folder = folder if folder.is_dir() else folder.parent
+    if not folder.exists():
+        raise CheckpointError(f"There must be a run folder at {folder}. Got nothing there; check the path.")
+    folder = folder.parent if folder.name == "checkpoint.pt" else folder
     config, record = read_config(folder)
     state = load_checkpoint(folder)
     if state["method_name"] != record["method"]:
@@ -110,14 +118,15 @@ def load(path: str | Path, device: str = "cpu") -> Encoder:
         method.fit_classifiers_to(state["method"])  # type: ignore[operator]
     load_weights(method, state["method"], str(folder))
     name = record["recipe"] or record["method"]
-    return Encoder(config, method.to(device), checkpoint_hash=hash_of_tensors(state["method"]), name=name)
+    digest = hash_of_tensors(state["method"])
+    return Encoder(config, method.to(device), steps=int(state["step"]), checkpoint_hash=digest, name=name)
 
 
 def untrained(config: RunConfig[Any], *, seed: int = 0, num_records: int = 1) -> Encoder:
     """The same network with random weights: the control of every table."""
     torch.manual_seed(seed)
     method = build_method(config, num_records)
-    return Encoder(config, method, checkpoint_hash=hash_of_tensors(method.state_dict()), name="random weights")
+    return Encoder(config, method, steps=0, checkpoint_hash=hash_of_tensors(method.state_dict()), name="random weights")
 
 
 def backbone_weights(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """A memory-mapped cache: every frame of every record decoded once, so that reading a clip is copying memory.
 
 A folder may hold several caches, each in a subfolder named by what decides its content: the fingerprint of the data and
-the canvas. It is written beside and renamed when complete, so a cache that is there is whole.
+the canvas. It is written beside and renamed when complete, so a cache that is there is whole. Optical flow is a second
+array beside the frames, computed from them when it is first asked for.
 """
 
 import json
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from fullrank import draws
 from fullrank.config import settings_hash
 from fullrank.data.clips import select_frames
+from fullrank.data.flow import flow_to_next, opencv
 from fullrank.data.lock import alone
 from fullrank.data.source import Source, Whole
 from fullrank.data.workers import in_processes
@@ -29,6 +31,8 @@ FORMAT = 1
 """of the files; raise when they change"""
 SAMPLE = 32
 """records whose headers are read to estimate the size"""
+FLOW_SHARE = 2 / 3
+"""bytes of flow for one of frames: 2 numbers a pixel beside 3"""
 _GIB = 2.0**30
 _ROW = np.dtype(
     [
@@ -46,25 +50,30 @@ _ROW = np.dtype(
 
 
 class CachedSource:
-    """The records of a source, cut from decoded frames; made by ``cached``."""
+    """The records of a source, cut from decoded frames; made by ``cached``. With ``flow``, clips have that stream."""
 
     resident: NDArray[np.uint8] | None = None
     reads_fast = True
 
-    def __init__(self, source: Source, folder: Path):
+    def __init__(self, source: Source, folder: Path, flow: bool = False):
         self.fingerprint, self.record_ids = source.fingerprint, source.record_ids
         self.labels, self.classes = source.labels, source.classes
         self.description = f"{source.description} (decoded, in {folder})"
         self.folder = folder
-        self._canvas_pixels: int = _manifest(folder)["canvas_pixels"]
+        self.canvas_pixels: int = _manifest(folder)["canvas_pixels"]
         self._rows = np.load(folder / "records.npy")
         self._pts_seconds = np.load(folder / "pts_seconds.npy", mmap_mode="r")
         self._reasons: dict[str, str] = json.loads((folder / "unreadable.json").read_text(encoding="utf-8"))
-        empty = not (folder / "frames.bin").stat().st_size
-        self._bytes = np.zeros(0, np.uint8) if empty else np.memmap(folder / "frames.bin", np.uint8, mode="r")
+        self._bytes = _mapped(folder / "frames.bin")
+        self._flow = _mapped(folder / "flow.bin") if flow else None
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether any record has more than one frame."""
+        return bool((self._rows["frames"] > 1).any())
 
     def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
         """One clip for each fraction, bit for bit what the file gives; ``MediaError`` as the file gave it."""
@@ -75,19 +84,25 @@ class CachedSource:
         clips = []
         for fraction in fractions:
             rows = select_frames(pts_seconds, whole.duration_seconds, fraction, spec, whole.start_seconds, whole.end_seconds)
-            clips.append(Clip(frames=frames[rows], pts_seconds=pts_seconds[rows]))
+            streams = {name: values[rows] for name, values in whole.clip.streams.items()}
+            clips.append(Clip(frames=frames[rows], pts_seconds=pts_seconds[rows], streams=streams))
         return clips
 
     def read_all(self, index: int, canvas_pixels: int) -> Whole:
         """Every frame, as a view of the mapped file."""
-        if canvas_pixels != self._canvas_pixels:
-            raise SettingError(f"The canvas of this cache is {self._canvas_pixels} pixels. Got {canvas_pixels}; open it anew.")
+        if canvas_pixels != self.canvas_pixels:
+            raise SettingError(f"The canvas of this cache is {self.canvas_pixels} pixels. Got {canvas_pixels}; open it anew.")
         row = self._rows[index]
         count, height, width = self.expected_shape(index, canvas_pixels)
         first, frame = int(row["first_byte"]), int(row["first_frame"])
-        frames = self._bytes[first : first + count * height * width * 3].reshape(count, height, width, 3)
+        pixels = count * height * width
+        frames = self._bytes[first : first + 3 * pixels].reshape(count, height, width, 3)
+        streams: dict[str, NDArray[np.uint8]] = {}
+        if self._flow is not None:  # 2 bytes a pixel where the frames have 3
+            start = first // 3 * 2
+            streams["flow"] = self._flow[start : start + 2 * pixels].reshape(count, height, width, 2)
         return Whole(
-            clip=Clip(frames=frames, pts_seconds=np.asarray(self._pts_seconds[frame : frame + count])),
+            clip=Clip(frames=frames, pts_seconds=np.asarray(self._pts_seconds[frame : frame + count]), streams=streams),
             duration_seconds=float(row["duration_seconds"]),
             start_seconds=float(row["start_seconds"]),
             end_seconds=float(row["end_seconds"]),
@@ -108,22 +123,32 @@ def cached(
     max_gib: float,
     num_workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    flow: bool = False,
 ) -> CachedSource:
-    """``source`` with every frame decoded below ``folder``; what is there already is used.
+    """``source`` with every frame decoded below ``folder``, and its optical flow where asked; what is there is used.
 
-    ``progress`` is called with (records done, records). ``DataError`` before anything is decoded where more than
-    ``max_gib`` GiB are expected. Interrupted, it leaves nothing. Several processes may ask at once: one of them decodes,
-    the others wait for it.
+    ``progress`` is called with (records done, records), for the flow from 0 on again. ``DataError`` before anything is
+    decoded where more than ``max_gib`` GiB are expected; ``SettingError`` where flow needs OpenCV and it is missing.
+    Interrupted, it leaves nothing half done. Several processes may ask at once: one works, the others wait for it.
     """
     folder = Path(folder)
+    told = progress or (lambda done, total: None)
+    share = 1.0 + FLOW_SHARE * flow
     key = settings_hash({"fingerprint": source.fingerprint, "canvas_pixels": canvas_pixels, "format": FORMAT})
     place = folder / key
+    if flow and not (place / "flow.bin").exists():
+        opencv()  # before hours of decoding
     if not place.is_dir():
         with alone(folder / f"{key}.lock"):
             if not place.is_dir():
-                _check_size(source, canvas_pixels, max_gib)
-                _build(source, place, canvas_pixels, num_workers, progress or (lambda done, total: None))
-    return CachedSource(source, place)
+                _check_size(expected_bytes(source, canvas_pixels) * share, max_gib)
+                _build(source, place, canvas_pixels, num_workers, told)
+    if flow and not (place / "flow.bin").exists():
+        with alone(folder / f"{key}.lock"):
+            if not (place / "flow.bin").exists():
+                _check_size((place / "frames.bin").stat().st_size * share, max_gib)
+                _add_flow(CachedSource(source, place), num_workers, told)
+    return CachedSource(source, place, flow)
 
 
 def expected_bytes(source: Source, canvas_pixels: int) -> float:
@@ -138,8 +163,8 @@ def expected_bytes(source: Source, canvas_pixels: int) -> float:
     return float(np.mean(sizes)) * len(source)
 
 
-def _check_size(source: Source, canvas_pixels: int, max_gib: float) -> None:
-    gib = expected_bytes(source, canvas_pixels) / _GIB
+def _check_size(expected: float, max_gib: float) -> None:
+    gib = expected / _GIB
     if gib > max_gib:
         raise DataError(
             f"The cache of decoded frames must stay below --data.cache-max-gib, {max_gib:g} GiB. Got about {gib:.3g} GiB; "
@@ -190,6 +215,32 @@ def _decode(source: Source, building: Path, canvas_pixels: int, num_workers: int
     np.save(building / "records.npy", rows)
     np.save(building / "pts_seconds.npy", np.concatenate([*times, np.zeros(0)]))
     (building / "unreadable.json").write_text(json.dumps(reasons), encoding="utf-8")
+
+
+def _add_flow(stored: CachedSource, num_workers: int, progress: Callable[[int, int], None]) -> None:
+    """The flow of every record, in the order of its frames, so that their places tell its own."""
+    if not stored.has_time:
+        raise DataError(f"Optical flow needs videos. Got {stored.description}; choose another stream, or data with time.")
+
+    def read(index: int) -> torch.Tensor:
+        try:
+            return torch.from_numpy(flow_to_next(stored.read_all(index, stored.canvas_pixels).clip.frames))
+        except MediaError:  # a record that takes no room
+            return torch.empty(0, dtype=torch.uint8)
+
+    building = stored.folder / ".flow.bin"
+    try:
+        with building.open("wb") as file:
+            for index, flow in in_processes(read, range(len(stored)), num_workers, ahead=1):
+                file.write(flow.numpy().data)
+                progress(index + 1, len(stored))
+        os.replace(building, stored.folder / "flow.bin")
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def _mapped(file: Path) -> NDArray[np.uint8]:
+    return np.memmap(file, np.uint8, mode="r") if file.stat().st_size else np.zeros(0, np.uint8)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -9,10 +9,20 @@ import math
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from fullrank.types import ClipSpec
+from fullrank.config import DataConfig
+from fullrank.types import ClipSpec, ViewPlan
 
 ROUNDING_SECONDS = 1e-3
 """a frame counts as shown this much before its timestamp: Matroska rounds timestamps to a millisecond"""
+
+
+def clip_spec(plan: ViewPlan, data: DataConfig) -> ClipSpec:
+    """The clips that a method's plan and the data settings ask for together."""
+    return ClipSpec(
+        num_frames=plan.num_frames or data.num_frames,
+        frames_per_second=data.frames_per_second,
+        canvas_pixels=data.canvas_pixels,
+    )
 
 
 def clip_times(duration_seconds: float, fraction: float, spec: ClipSpec) -> Float64[np.ndarray, " time"]:
@@ -45,6 +55,22 @@ def uniform_fractions(num_clips: int) -> list[float]:
     ([0.5], [0.25, 0.75])
     """
     return [(i + 0.5) / num_clips for i in range(num_clips)]
+
+
+def near_fractions(u: Float64[np.ndarray, " clips"]) -> list[float]:
+    """Where the clips of a record start when near ones are wanted more often, from uniform numbers.
+
+    CVRL (Qian et al., CVPR 2021, section 3.3): the distance d of a clip to the first is drawn with the density
+    2 (1 - d) on [0, 1], 1 being the farthest that two clips can lie apart (its best, a linear decrease), and the first
+    starts anywhere that leaves room: uniform in [0, 1 - d]. Each clip after the second has a distance of its own; the
+    first leaves room for the largest.
+
+    >>> near_fractions(np.array([0.5, 0.75]))
+    [0.25, 0.75]
+    """
+    distances = 1.0 - np.sqrt(1.0 - u[1:])
+    first = u[0] * (1.0 - distances.max(initial=0.0))
+    return [float(first), *(first + distances).tolist()]
 
 
 def window_times(

@@ -6,7 +6,7 @@ the same with any number of workers, split over any number of processes, and fro
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fullrank import draws
+from fullrank.data.clips import near_fractions
+from fullrank.data.flow import STILL
 from fullrank.data.source import Source
 from fullrank.data.workers import in_processes, one_ahead
 from fullrank.errors import DataError, MediaError, SettingError
@@ -22,8 +24,8 @@ from fullrank.types import Clip, ClipBatch, ClipSpec
 ATTEMPTS = 64
 """records tried in place of an unreadable one"""
 Skipped = list[tuple[str, str]]
-Parts = tuple[Tensor, Tensor, Tensor, Tensor, Skipped]
-"""frames, sizes, start_seconds, index, skipped: a batch as it travels from a worker"""
+Parts = tuple[Tensor, Tensor, Tensor, Tensor, Skipped, Tensor | None]
+"""frames, sizes, start_seconds, index, skipped, flow: a batch as it travels from a worker"""
 K = TypeVar("K")
 
 
@@ -31,7 +33,8 @@ class Loader:
     """Endless batches of ``num_clips`` clips of each record, in an order drawn anew for every epoch.
 
     ``batch_size`` counts the records of one micro-batch over all processes; this process gets the contiguous slice
-    ``rank`` of ``world``. A last, smaller batch of an epoch is dropped. ``pin_memory`` is for a GPU.
+    ``rank`` of ``world``. A last, smaller batch of an epoch is dropped. ``pin_memory`` is for a GPU. ``sampling`` is that of a
+    ``ViewPlan``: where the clips of a record start.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         pin_memory: bool = False,
+        sampling: Literal["uniform", "near"] = "uniform",
     ):
         if batch_size > len(source):
             raise SettingError(
@@ -59,6 +63,7 @@ class Loader:
         self.source, self.spec, self.num_clips, self.batch_size = source, spec, num_clips, batch_size
         self.seed, self.num_workers, self.rank, self.world, self.pin_memory = seed, num_workers, rank, world, pin_memory
         self.batches_per_epoch = len(source) // batch_size
+        self.sampling = sampling
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         self._resident = _resident_frames(source, spec)
 
@@ -104,9 +109,10 @@ class Loader:
         """The clips of a record, or of the first readable one of those drawn in its place."""
         skipped: Skipped = []
         for candidate in itertools.chain([record], self._replacements(record, epoch)):
-            fractions = draws.uniform(self.seed, epoch, [candidate], "clip_start", self.num_clips)[0]
+            u = draws.uniform(self.seed, epoch, [candidate], "clip_start", self.num_clips)[0]
+            fractions = near_fractions(u) if self.sampling == "near" else u.tolist()
             try:
-                return candidate, self.source.read(candidate, fractions.tolist(), self.spec), skipped
+                return candidate, self.source.read(candidate, fractions, self.spec), skipped
             except MediaError as error:
                 skipped.append((self.source.record_ids[candidate], error.reason))
         raise _unreadable(skipped)
@@ -152,14 +158,14 @@ def in_order(
 
     pending: Skipped = []
     found = False
-    for _, (frames, sizes, starts, index, skipped) in _stream(read, groups, source, min(num_workers, len(groups))):
+    for _, (frames, sizes, starts, index, skipped, flow) in _stream(read, groups, source, min(num_workers, len(groups))):
         for record_id, reason in skipped:
             if on_skip is not None:
                 on_skip(record_id, reason)
         pending += skipped
         if len(index):
             found = True
-            yield _batch((frames, sizes, starts, index, pending), epoch=0)
+            yield _batch((frames, sizes, starts, index, pending, flow), epoch=0)
             pending = []
     if pending and not found:
         raise _unreadable(pending)
@@ -178,9 +184,15 @@ def _unreadable(skipped: Skipped) -> DataError:
 
 
 def _batch(parts: Parts, epoch: int) -> ClipBatch:
-    frames, sizes, start_seconds, index, skipped = parts
+    frames, sizes, start_seconds, index, skipped, flow = parts
     return ClipBatch(
-        frames=frames, sizes=sizes, start_seconds=start_seconds, index=index, epoch=epoch, skipped=[(i, r) for i, r in skipped]
+        frames=frames,
+        sizes=sizes,
+        start_seconds=start_seconds,
+        index=index,
+        epoch=epoch,
+        skipped=[(i, r) for i, r in skipped],
+        flow=flow,
     )
 
 
@@ -207,4 +219,15 @@ def _stack(read: Sequence[tuple[int, Sequence[Clip]]], skipped: Skipped, spec: C
         torch.from_numpy(starts).reshape(*shape),
         torch.tensor([index for index, _ in read], dtype=torch.int64),
         skipped,
+        _stack_flow(clips, (*shape, spec.num_frames, height, width, 2)),
     )
+
+
+def _stack_flow(clips: Sequence[Clip], shape: tuple[int, ...]) -> Tensor | None:
+    """Flow beside the frames, where the source has it; the padding is still."""
+    if not clips or any("flow" not in clip.streams for clip in clips):
+        return None
+    flow = np.full((len(clips), *shape[2:]), STILL, dtype=np.uint8)
+    for row, clip in zip(flow, clips, strict=True):
+        row[:, : clip.frames.shape[1], : clip.frames.shape[2]] = clip.streams["flow"]
+    return torch.from_numpy(flow).reshape(shape)

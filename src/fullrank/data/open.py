@@ -16,15 +16,24 @@ from fullrank.data.sources.folder import FolderSource
 from fullrank.data.subset import limited
 from fullrank.errors import DataError, SettingError
 
+NO_FLOW_CACHE = (
+    "Optical flow is computed once, into the cache of decoded frames, so --data.cache must be given. Got none; name a folder."
+)
 
-def open_source(data: DataConfig | str | Path) -> Source:
+
+def open_source(data: DataConfig | str | Path, *, flow: bool = False) -> Source:
     """The records that ``data`` names: settings, or the path of a folder, a .csv file list or a named data set.
 
     Without a path the embedded world is written once below the user's cache folder. ``DataError`` says what is missing.
-    With ``data.cache`` the frames are decoded now, unless they are there already.
+    With ``data.cache`` the frames are decoded now, unless they are there already. ``flow`` (a plan's ``needs_flow``):
+    clips bring optical flow, which is computed into that cache.
     """
     data = data if isinstance(data, DataConfig) else DataConfig(path=Path(data))
+    if flow and data.cache is None:
+        raise SettingError(NO_FLOW_CACHE)
     source = _named(data)
+    if flow and source.resident is not None:
+        raise DataError(f"Optical flow needs videos. Got {source.description}; choose another stream, or data with time.")
     if data.cache is None or source.resident is not None:
         return source
     with Progress(console=Console(stderr=True), transient=True, disable=len(source) < 100) as bar:
@@ -36,6 +45,7 @@ def open_source(data: DataConfig | str | Path) -> Source:
             data.cache_max_gib,
             data.num_workers,
             lambda done, total: bar.update(task, completed=done),
+            flow,
         )
 
 
@@ -50,7 +60,8 @@ def _named(data: DataConfig) -> Source:
     if name == "moving_digits" and path is None:
         path = moving_digits.write_world(world_folder())
     if path is None:
-        raise SettingError(f"--data.path must be given for data of the name '{name}'. Got none.")
+        what = "a folder of videos or images, or a .csv file list" if name == "auto" else f"the folder of {name}"
+        raise SettingError(f"--data.path must be given: {what}. Got none.")
     if not path.exists():
         raise DataError(f"--data.path must exist. Got {path}; check the spelling.")
     if name == "auto":

@@ -3,18 +3,17 @@
 import dataclasses
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 
 from fullrank.data.clips import kept_size
 from fullrank.data.image import image_info
-from fullrank.data.sources.folder import MediaFile
+from fullrank.data.sources.folder import FileSource, MediaFile
 from fullrank.data.video import check
 from fullrank.errors import DataError, MediaError
 
@@ -80,22 +79,8 @@ class ScanResult:
     """decoded RGB frames of all usable files at the canvas"""
 
 
-class Files(Protocol):
-    """A source whose records are files: ``FolderSource`` and ``ListSource``."""
-
-    record_ids: Sequence[str]
-
-    def __len__(self) -> int:
-        """Number of records."""
-        ...
-
-    def file(self, index: int) -> MediaFile:
-        """Where record ``index`` lies."""
-        ...
-
-
 def scan(
-    source: Files, num_workers: int = 0, canvas_pixels: int = 256, on_file: Callable[[FileReport], None] | None = None
+    source: FileSource, num_workers: int = 0, canvas_pixels: int = 256, on_file: Callable[[FileReport], None] | None = None
 ) -> ScanResult:
     """Decode every file completely, in ``num_workers`` processes (0: in this one).
 
@@ -141,7 +126,7 @@ def inspect_file(record: str, file: MediaFile) -> FileReport:
     )
 
 
-def _reports(source: Files, num_workers: int) -> Iterator[tuple[int, FileReport]]:
+def _reports(source: FileSource, num_workers: int) -> Iterator[tuple[int, FileReport]]:
     indices = iter(range(len(source)))
     if num_workers == 0:
         for index in indices:

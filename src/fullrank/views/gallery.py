@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from fullrank.config import Augmentation
-from fullrank.types import ClipBatch, ViewPlan, Views, ViewSpec
-from fullrank.views import policies
+from fullrank.types import ClipBatch, MaskSpec, ViewPlan, Views, ViewSpec
+from fullrank.views import masks, policies
+from fullrank.views.photometric import GREY
 from fullrank.views.plan import make_views
 
 if TYPE_CHECKING:
@@ -27,16 +28,27 @@ _CELL_PIXELS = 128
 def contact_sheet(views: Views, plan: ViewPlan, path: str | Path) -> Path:
     """A grid of views as PNG (or by the suffix): a row for each record, a column for each view of each group.
 
-    Of a clip, four frames lie side by side. Pixels are un-normalised with the mean and std of the plan.
+    Of a clip, four frames lie side by side. Pixels are un-normalised with the mean and std of the plan. Hidden patches
+    are grey; the tiles of a view make one picture, in the order in which they are shown, which stands at the row's left;
+    change is shown about grey, motion as a colour for its direction.
     """
-    columns = []
+    columns: list[tuple[str, list[Image]]] = []
+    names = [f"record {i}" for i in views.index.tolist()]
     for spec in plan.groups:
-        pixels, aug = views.group(spec.name), spec.augmentation
-        for view in range(pixels.shape[1]):
-            title = f"{spec.name} {view}" if pixels.shape[1] > 1 else spec.name
-            columns.append((title, [strip(clip, aug) for clip in pixels[:, view]]))
+        shown = torch.stack([torch.stack([_shown(clip, spec) for clip in record]) for record in views.group(spec.name).cpu()])
+        if spec.mask is not None:
+            shown = _hide(shown, views.masks[spec.name].cpu(), spec.mask)
+        if spec.tiles is not None:
+            shown = _mosaic(shown, spec.tiles.grid)
+        for view in range(shown.shape[1]):
+            title = f"{spec.name} {view}" if shown.shape[1] > 1 else spec.name
+            columns.append((title, [_strip(clip) for clip in shown[:, view]]))
+        orders = views.targets.get(f"permutation:{spec.name}")
+        if orders is not None:
+            told = [" ".join(map(str, order)) for order in orders.tolist()]
+            names = [f"{name}\norder {order}" for name, order in zip(names, told, strict=True)]
     rows = [[column[row] for _, column in columns] for row in range(len(views.index))]
-    return _save(_grid(rows, [title for title, _ in columns], [f"record {i}" for i in views.index.tolist()]), path)
+    return _save(_grid(rows, [title for title, _ in columns], names), path)
 
 
 def operators(size_pixels: int) -> dict[str, Augmentation]:
@@ -64,7 +76,7 @@ def operators(size_pixels: int) -> dict[str, Augmentation]:
 
 
 def operator_gallery(
-    clips: Sequence[UInt8[np.ndarray, "time height width 3"]], path: str | Path, seed: int = 0, size_pixels: int = 160
+    clips: Sequence[UInt8[np.ndarray, "_ _ _ 3"]], path: str | Path, seed: int = 0, size_pixels: int = 160
 ) -> Path:
     """Ten panels, one operator each, for every clip (an image is a clip of one frame); blocks lie below each other."""
     blocks = []
@@ -89,17 +101,62 @@ def operator_gallery(
 
 
 def strip(pixels: Float[Tensor, "3 time size size"], aug: Augmentation, cell_pixels: int = _CELL_PIXELS) -> "Image":
-    """One view as a picture; of a clip, ``STRIP_FRAMES`` frames side by side."""
+    """One view of RGB as a picture; of a clip, ``STRIP_FRAMES`` frames side by side."""
+    return _strip(_shown(pixels.cpu(), ViewSpec(name="view", augmentation=aug)), cell_pixels)
+
+
+def _shown(pixels: Float[Tensor, "channels time size size"], spec: ViewSpec) -> Float[Tensor, "3 time size size"]:
+    """A view of any stream as colours in 0..1."""
+    mean, std = (torch.tensor(v)[:, None, None, None] for v in (spec.augmentation.mean, spec.augmentation.std))
+    if spec.stream == "flow":
+        return _directions(pixels)
+    if spec.stream == "difference":
+        return (pixels * std + 0.5).clamp(0, 1)
+    if spec.stream == "gray":  # exact where the channels have one std
+        weights = torch.from_numpy(GREY).float()[:, None, None, None]
+        return (pixels * (weights * std).sum() + (weights * mean).sum()).clamp(0, 1).expand(3, -1, -1, -1)
+    return (pixels * std + mean).clamp(0, 1)
+
+
+def _directions(flow: Float[Tensor, "2 time size size"]) -> Float[Tensor, "3 time size size"]:
+    """White is still; the colour says where to (right red, down green, left cyan, up violet), its strength how fast."""
+    length = flow.norm(dim=0)
+    strength = length / length.max().clamp_min(1e-6)
+    angle = torch.atan2(flow[1], flow[0])
+    hue = torch.stack([(0.5 + torch.cos(angle - turn)).clamp(0, 1) for turn in (0.0, 2 * np.pi / 3, 4 * np.pi / 3)])
+    return torch.lerp(torch.ones_like(hue), hue, strength)
+
+
+def _hide(
+    shown: Float[Tensor, "batch views 3 time size size"], hidden: Bool[Tensor, "batch views tokens"], mask: MaskSpec
+) -> Float[Tensor, "batch views 3 time size size"]:
+    """Hidden patches grey."""
+    patches = hidden.view(*hidden.shape[:2], *masks.grid(mask, *shown.shape[3:5]))
+    for axis, repeats in ((2, mask.patch_frames), (3, mask.patch_pixels), (4, mask.patch_pixels)):
+        patches = patches.repeat_interleave(repeats, axis)
+    return shown.masked_fill(patches[:, :, None], 0.5)
+
+
+def _mosaic(shown: Float[Tensor, "batch tiles 3 time side side"], grid: int) -> Float[Tensor, "batch views 3 time size size"]:
+    """The tiles of each view in rows and columns, a white line between them."""
+    batch, tiles, channels, time, side, _ = shown.shape
+    line = max(1, side // 16)
+    framed = torch.nn.functional.pad(shown, (0, line, 0, line), value=1.0)
+    cells = framed.view(batch, tiles // grid**2, grid, grid, channels, time, side + line, side + line)
+    size = grid * (side + line)
+    return cells.permute(0, 1, 4, 5, 2, 6, 3, 7).reshape(batch, -1, channels, time, size, size)[..., :-line, :-line]
+
+
+def _strip(shown: Float[Tensor, "3 time size size"], cell_pixels: int = _CELL_PIXELS) -> "Image":
     from PIL import Image
 
-    time = pixels.shape[1]
-    shown = np.unique(np.linspace(0, time - 1, min(STRIP_FRAMES, time)).round().astype(int))
-    mean, std = (torch.tensor(v)[:, None, None, None] for v in (aug.mean, aug.std))
-    frames = ((pixels.cpu()[:, shown] * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
-    factor = max(1, cell_pixels // pixels.shape[-1])
+    time = shown.shape[1]
+    chosen = np.unique(np.linspace(0, time - 1, min(STRIP_FRAMES, time)).round().astype(int))
+    frames = (shown[:, chosen] * 255).round().to(torch.uint8)
+    factor = max(1, cell_pixels // shown.shape[-1])
     frames = frames.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     side = frames.shape[-1]
-    canvas = np.full((side, len(shown) * (side + 2) - 2, 3), 255, np.uint8)
+    canvas = np.full((side, len(chosen) * (side + 2) - 2, 3), 255, np.uint8)
     for i, frame in enumerate(frames.permute(1, 2, 3, 0).numpy()):
         canvas[:, i * (side + 2) : i * (side + 2) + side] = frame
     return Image.fromarray(canvas)

@@ -11,27 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullrank.data.source import Whole
-from fullrank.data.sources.folder import MediaFile
+from fullrank.data.sources.folder import FileSource, MediaFile
 from fullrank.draws import permutation
 from fullrank.errors import DataError, did_you_mean
-from fullrank.types import Clip, ClipSpec
 
 _POSITIONS = ("path", "label", "start_seconds", "end_seconds")
 _ALIASES = {"start": "start_seconds", "end": "end_seconds"}
 _LARGEST_NUMBER = 99_999
 
 
-class ListSource:
+class ListSource(FileSource):
     """Records of a CSV file with the columns path[,label][,start_seconds][,end_seconds] in any order, or without a header.
 
     Relative paths are relative to the CSV. Columns named ``label_...`` are further labels; others are ignored. Labels
     that are all whole numbers from 0 to 99,999 are kept as they are (so that two lists agree); others are names, numbered
     in sorted order. Empty or -1 means unknown. ``DataError`` names the line.
     """
-
-    resident = None
-    reads_fast = False
 
     def __init__(self, path: str | os.PathLike[str], limit: int | None = None, seed: int = 0):
         self.path = Path(path)
@@ -56,7 +51,7 @@ class ListSource:
                 )
         names = columns["path"]
         self._files = [MediaFile(path=self.path.parent / names[i], start_seconds=starts[i], end_seconds=ends[i]) for i in kept]
-        self.record_ids: Sequence[str] = [names[i] + _part(starts[i], ends[i]) for i in kept]
+        self.record_ids = [names[i] + _part(starts[i], ends[i]) for i in kept]
         labelled = [",".join(cells) for cells in zip(*(columns[name] for name in self.labels), strict=True)] or [""] * len(
             names
         )
@@ -71,24 +66,9 @@ class ListSource:
         part = f" (of {len(names)})" if len(kept) < len(names) else ""
         self.description = f"{len(kept)} files{part} listed in {self.path}"
 
-    def __len__(self) -> int:
-        return len(self._files)
-
     def file(self, index: int) -> MediaFile:
         """Where record ``index`` lies."""
         return self._files[index]
-
-    def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
-        """One clip for each fraction, within the record's part of the file; ``MediaError`` where it cannot be decoded."""
-        return self._files[index].read(fractions, spec)
-
-    def read_all(self, index: int, canvas_pixels: int) -> Whole:
-        """Every frame of the record's part of the file, for the cache."""
-        return self._files[index].read_all(canvas_pixels)
-
-    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
-        """(frames, height, width), from the header."""
-        return self._files[index].expected_shape(canvas_pixels)
 
 
 def _read(path: Path) -> tuple[list[int], dict[str, list[str]]]:

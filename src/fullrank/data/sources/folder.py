@@ -65,11 +65,37 @@ class MediaFile:
         return max(1, round(frames)), height, width
 
 
-class FolderSource:
-    """All media files below a folder, sorted by name; hidden ones are left out. No file is opened before it is read."""
+class FileSource:
+    """Records that are files, at ``root / record_ids[index]`` where ``file`` says nothing else: what their sources share."""
 
-    resident = None
+    root: Path
+    record_ids: Sequence[str]
+    resident: NDArray[np.uint8] | None = None
     reads_fast = False
+
+    def __len__(self) -> int:
+        """Number of files."""
+        return len(self.record_ids)
+
+    def file(self, index: int) -> MediaFile:
+        """Where record ``index`` lies."""
+        return MediaFile(path=self.root / self.record_ids[index])
+
+    def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
+        """One clip for each fraction; ``MediaError`` where the file cannot be decoded."""
+        return self.file(index).read(fractions, spec)
+
+    def read_all(self, index: int, canvas_pixels: int) -> Whole:
+        """Every frame of the record, for the cache."""
+        return self.file(index).read_all(canvas_pixels)
+
+    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
+        """(frames, height, width), from the header."""
+        return self.file(index).expected_shape(canvas_pixels)
+
+
+class FolderSource(FileSource):
+    """All media files below a folder, sorted by name; hidden ones are left out. No file is opened before it is read."""
 
     def __init__(self, path: str | os.PathLike[str], limit: int | None = None, seed: int = 0):
         self.root = Path(path)
@@ -89,7 +115,7 @@ class FolderSource:
             kept = np.sort(permutation(seed, 0, len(found))[:limit])
             found = [found[i] for i in kept.tolist()]
             self.labels = {key: values[kept] for key, values in self.labels.items()}
-        self.record_ids: Sequence[str] = [name for name, _, _ in found]
+        self.record_ids = [name for name, _, _ in found]
         digest = hashlib.sha256()
         for name, _, stamp in found:
             digest.update(f"{name}\0{stamp}\n".encode(errors="surrogateescape"))
@@ -98,25 +124,6 @@ class FolderSource:
         classes = f" in {len(self.classes['label'])} classes" if self.classes else ""
         part = f" (of {len(names)})" if len(found) < len(names) else ""
         self.description = f"{len(found)} {kind}{part}{classes} in {self.root}"
-
-    def __len__(self) -> int:
-        return len(self.record_ids)
-
-    def file(self, index: int) -> MediaFile:
-        """Where record ``index`` lies."""
-        return MediaFile(path=self.root / self.record_ids[index])
-
-    def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
-        """One clip for each fraction; ``MediaError`` where the file cannot be decoded."""
-        return self.file(index).read(fractions, spec)
-
-    def read_all(self, index: int, canvas_pixels: int) -> Whole:
-        """Every frame of the record, for the cache."""
-        return self.file(index).read_all(canvas_pixels)
-
-    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
-        """(frames, height, width), from the header."""
-        return self.file(index).expected_shape(canvas_pixels)
 
 
 def _media(root: Path) -> Iterator[tuple[str, str, str]]:

@@ -14,7 +14,6 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,10 +26,8 @@ from pydantic import Field, model_validator
 from fullrank import draws
 from fullrank.config import Prob, Settings, settings_hash
 from fullrank.data.lock import alone
-from fullrank.data.source import Whole
-from fullrank.data.sources.folder import MediaFile
+from fullrank.data.sources.folder import FileSource
 from fullrank.errors import DataError, SettingError
-from fullrank.types import Clip, ClipSpec
 
 Motion = Literal["right", "left", "down", "up", "clockwise", "counterclockwise", "sideways", "up_and_down"]
 SPLITS = ("train", "test")
@@ -286,25 +283,22 @@ def read_manifest(folder: Path) -> dict[str, object] | None:
     return manifest if is_world else None
 
 
-class MovingDigitsSource:
+class MovingDigitsSource(FileSource):
     """One split of a written world, labelled with "digit" and "motion", read through the ordinary video decoder."""
 
-    resident: NDArray[np.uint8] | None = None
-    reads_fast = False
-
     def __init__(self, folder: str | Path, split: str = "train"):
-        self.folder = Path(folder)
-        manifest = read_manifest(self.folder)
+        self.root = Path(folder)
+        manifest = read_manifest(self.root)
         if manifest is None:
             raise DataError(
                 f"The folder of the embedded world must hold its manifest.json. Got {folder}; `fullrank demo` writes one."
             )
         if split not in SPLITS:
             raise SettingError(f"The split of the embedded world must be train or test. Got '{split}'.")
-        with (self.folder / "labels.csv").open(newline="", encoding="utf-8") as file:
+        with (self.root / "labels.csv").open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
         motions = list(World(**manifest["world"]).motions)  # type: ignore[arg-type]
-        self.record_ids: Sequence[str] = [row["path"] for row in rows]
+        self.record_ids = [row["path"] for row in rows]
         self.labels = {
             "digit": np.array([int(row["digit"]) for row in rows], dtype=np.int64),
             "motion": np.array([motions.index(row["motion"]) for row in rows], dtype=np.int64),  # type: ignore[arg-type]
@@ -312,22 +306,3 @@ class MovingDigitsSource:
         self.classes = {"digit": [str(digit) for digit in range(10)], "motion": [str(motion) for motion in motions]}
         self.fingerprint = settings_hash({"key": manifest["key"], "split": split})
         self.description = f"moving digits, {split}: {len(rows)} videos, 10 digits, {len(motions)} motions"
-
-    def __len__(self) -> int:
-        return len(self.record_ids)
-
-    def file(self, index: int) -> MediaFile:
-        """Where record ``index`` lies."""
-        return MediaFile(path=self.folder / self.record_ids[index])
-
-    def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
-        """One clip for each fraction."""
-        return self.file(index).read(fractions, spec)
-
-    def read_all(self, index: int, canvas_pixels: int) -> Whole:
-        """Every frame."""
-        return self.file(index).read_all(canvas_pixels)
-
-    def expected_shape(self, index: int, canvas_pixels: int) -> tuple[int, int, int]:
-        """(frames, height, width), from the header."""
-        return self.file(index).expected_shape(canvas_pixels)
