@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fullrank.backbones.transformer import DropPath
 from fullrank.errors import SettingError, ShapeError
 
 
@@ -22,7 +23,8 @@ class Teacher(nn.Module):
 
     Buffers (the running statistics of batch norm) are not averaged: they are the teacher's own, and change when it runs in
     train mode, as in PySlowFast and lightly. It follows ``train()`` and ``eval()`` of the method it belongs to: the
-    teachers of MoCo and BYOL normalise by the batch in train mode.
+    teachers of MoCo and BYOL normalise by the batch in train mode. Stochastic depth is the student's alone, as in DINO's code:
+    the copies skip nothing.
 
     >>> student = nn.Linear(1, 1, bias=False)
     >>> _ = student.weight.data.fill_(1.0)
@@ -39,6 +41,9 @@ class Teacher(nn.Module):
             raise SettingError("Teacher must be given at least one module to copy. Got none; pass the backbone.")
         self.copies = nn.ModuleList(deepcopy(module) for module in modules)
         self.copies.requires_grad_(False)
+        for part in self.copies.modules():
+            if isinstance(part, DropPath):
+                part.prob = 0.0
 
     def __getitem__(self, position: int) -> nn.Module:
         """The copy of the module given at ``position``."""

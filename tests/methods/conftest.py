@@ -55,7 +55,7 @@ class Constant(nn.Module):
 def build(name: str, network: type[nn.Module] = TinyNet, **settings: Any) -> Method:
     torch.manual_seed(0)
     kind = load_method(name)
-    method = kind(kind.Config(**(SMALL[name] | settings)), lambda role: network(), RECORDS)
+    method = kind(kind.Config(**(SMALL[name] | settings)), lambda role, in_channels=3: network(), RECORDS)
     if kind.needs_labels:
         method.set_labels({"label": torch.arange(RECORDS) % 5 - 1}, {"label": 4})  # type: ignore[operator]
     return method

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 
@@ -53,3 +54,34 @@ def test_branches_are_two_networks(lab):
     with torch.no_grad():
         method.backbone.out.bias.add_(1.0)
     torch.testing.assert_close(method.encode(pixels), method.encode(pixels, "teacher") + 1)
+
+
+def test_heads_can_lose_predictor_and_batch_norm(lab):
+    bare = lab.build("byol", predictor=False, batch_norm=False)
+    assert isinstance(bare.predictor, nn.Identity)
+    heads = (bare.projector, bare.predictor, bare.teacher[1])
+    assert not any(isinstance(m, nn.BatchNorm1d) for head in heads for m in head.modules())
+    views = lab.make_views(bare)
+    z = [bare.projector(bare.backbone(views.pixels["view"][:, i])) for i in range(2)]
+    t = [bare.teacher(views.pixels["view"][:, i])[1] for i in range(2)]
+    expected = sum((2 - 2 * F.cosine_similarity(z[i], t[1 - i], dim=1)).mean() for i in range(2))
+    torch.testing.assert_close(bare(views, lab.context()).loss, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_without_momentum_the_teacher_is_the_student_after_every_step(lab):
+    method = lab.build("byol", **type(lab.build("byol")).guards["momentum network"].off)
+    with torch.no_grad():
+        for parameter in [*method.backbone.parameters(), *method.projector.parameters()]:
+            parameter.add_(torch.randn_like(parameter))
+    for progress in (0.0, 0.5, 1.0):
+        method.after_step([], lab.context(progress=progress))
+        student = [*method.backbone.parameters(), *method.projector.parameters()]
+        assert all(torch.equal(a, b) for a, b in zip(method.teacher.parameters(), student, strict=True))
+
+
+def test_each_branch_has_its_own_projector(lab):
+    method = lab.build("byol").eval()
+    with torch.no_grad():
+        method.projector[-1].bias.add_(1.0)
+    h = torch.randn(4, 12)
+    torch.testing.assert_close(method.embed(h), method.embed(h, "teacher") + 1)

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from fullrank.errors import SettingError
+from fullrank.methods.moco_v2 import MoCoV2
 
 
 def test_constant_encoder_and_queue_give_the_documented_value(lab):
@@ -88,3 +89,43 @@ def test_impossible_blocks_are_refused(lab):
         lab.build("moco_v2", batch_norm_group=4, shuffle_block=6)
     with pytest.raises(SettingError, match="shuffle_block needs batch_norm_group"):
         lab.build("moco_v2", shuffle_block=6)
+
+
+def test_without_shuffling_each_group_of_queries_meets_its_own_keys(lab):
+    """Groups in their order: what one process a group would compute without shuffling."""
+    method = lab.build("moco_v2", batch_norm_group=4, shuffle=False)
+    views = lab.make_views(method)
+    together = method(views, lab.context()).carry["keys"]
+    apart = [method(lab.part(views, slice(i, i + 4)), lab.context()).carry["keys"] for i in (0, 4)]
+    torch.testing.assert_close(together, torch.cat(apart))
+    shuffled = lab.build("moco_v2", batch_norm_group=4, shuffle_block=8)
+    assert float((shuffled(views, lab.context()).carry["keys"] - together).abs().max()) > 1e-3
+
+
+def test_each_branch_has_its_own_networks(lab):
+    method = lab.build("moco_v2").eval()
+    pixels = lab.make_views(method).pixels["view"][:, 0]
+    with torch.no_grad():
+        method.backbone.out.bias.add_(1.0)
+        method.projector[-1].bias.add_(1.0)
+        h = torch.randn(4, 12)
+        torch.testing.assert_close(method.encode(pixels), method.encode(pixels, "teacher") + 1)
+        torch.testing.assert_close(method.embed(h), method.embed(h, "teacher") + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "batch", "world", "message"),
+    [
+        ({"queue_length": 63, "symmetric": True}, 32, 1, "at least the keys of one step, 64 for a micro-batch of 32. Got 63"),
+        ({"batch_norm_group": 8}, 24, 1, "multiple of method.shuffle_block, 16"),
+        ({"batch_norm_group": 8}, 32, 4, "Got 8"),
+    ],
+)
+def test_batches_that_cannot_work_are_refused(settings, batch, world, message):
+    with pytest.raises(SettingError, match=message):
+        MoCoV2.check(MoCoV2.Config(**settings), batch_size=batch, world=world)
+
+
+def test_batches_that_work_pass():
+    MoCoV2.check(MoCoV2.Config(queue_length=64, symmetric=True), batch_size=32, world=4)
+    MoCoV2.check(MoCoV2.Config(batch_norm_group=8, shuffle=False), batch_size=24, world=3)

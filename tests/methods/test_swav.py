@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fullrank.errors import SettingError
+from fullrank.methods.swav import SwAV
 from fullrank.objectives.clustering import sinkhorn, swapped_prediction
 
 
@@ -85,3 +87,41 @@ def test_without_local_views_and_queue_there_is_neither(lab):
     assert not output.carry
     assert method.queue is None
     assert 1.0 <= float(output.metrics["prototype_perplexity"]) <= 6.0 + 1e-4
+
+
+def test_without_sinkhorn_codes_are_each_samples_own_softmax(lab):
+    method = lab.build("swav", sinkhorn=False, num_local=0, queue_length=0).eval()
+    views = lab.make_views(method)
+    z = [F.normalize(method.projector(method.backbone(views.pixels["view"][:, i])), dim=1) for i in range(2)]
+    scores = [x @ method.prototypes.weight.T for x in z]
+    codes = [(s / 0.05).softmax(1).detach() for s in scores]
+    expected = -sum((codes[i] * (scores[1 - i] / 0.1).log_softmax(1)).sum(1).mean() for i in range(2)) / 2
+    torch.testing.assert_close(method(views, lab.context()).loss, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_without_sinkhorn_one_prototype_wins(lab):
+    """Section 3.1: only the equal use of prototypes stands against one code for all."""
+    perplexity = {}
+    for sinkhorn_on in (True, False):
+        method = lab.build(
+            "swav", sinkhorn=sinkhorn_on, batch_norm=False, num_local=0, queue_length=0, freeze_prototypes_epochs=0
+        )
+        optimizer = torch.optim.Adam(method.parameters(), lr=0.01)
+        for step in range(60):
+            ctx = lab.context(step=step)
+            output = method(lab.make_views(method, batch=16, seed=step), ctx)
+            optimizer.zero_grad()
+            output.loss.backward()
+            optimizer.step()
+            method.after_step([output], ctx)
+        perplexity[sinkhorn_on] = float(output.metrics["prototype_perplexity"])
+    assert perplexity[False] < 1.2
+    assert perplexity[True] > 3.0
+
+
+def test_a_batch_too_small_for_the_prototypes_is_refused():
+    SwAV.check(SwAV.Config(num_prototypes=1000), batch_size=64, world=8)
+    SwAV.check(SwAV.Config(num_prototypes=1000, queue_length=256), batch_size=2, world=1)
+    SwAV.check(SwAV.Config(num_prototypes=1000, sinkhorn=False), batch_size=2, world=1)
+    with pytest.raises(SettingError, match=r"must be at least num_prototypes / 16 = 63.*Got 32 \+ 0.*at most 512 prototypes"):
+        SwAV.check(SwAV.Config(num_prototypes=1000), batch_size=32, world=1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fullrank.errors import ShapeError
-from fullrank.objectives.contrastive import info_nce, nt_xent
+from fullrank.objectives.contrastive import decoupled, info_nce, nearest, nt_xent, paired_nce
 
 
 def normal(*shape, seed=0):
@@ -121,3 +121,92 @@ def test_info_nce_gradient_and_collapse():
     terms = info_nce(one.expand(4, 3), one.expand(4, 2, 3), one.expand(9, 3))
     assert float(terms.loss) == pytest.approx(math.log(1 + 9), abs=1e-12)
     assert float(terms.accuracy) == 0.0
+
+
+def nnclr_algorithm(anchors, others, temperature):
+    """Dwibedi et al., algorithm 1: cross-entropy of the rows of nn @ p.T with the diagonal as the label."""
+    n, total, hits = len(anchors), 0.0, 0
+    for i in range(n):
+        row = [math.exp(cosine(anchors[i], others[k]) / temperature) for k in range(n)]
+        total += -math.log(row[i] / sum(row))
+        hits += row[i] > max(row[:i] + row[i + 1 :])
+    return total / n, hits / n
+
+
+def test_paired_nce_is_nnclrs_algorithm():
+    a, b = normal(6, 4), normal(6, 4, seed=1)
+    terms, (loss, accuracy) = paired_nce(a, b, temperature=0.3), nnclr_algorithm(a, b, 0.3)
+    assert float(terms.loss) == pytest.approx(loss, abs=1e-10)
+    assert float(terms.accuracy) == pytest.approx(accuracy)
+
+
+def test_paired_nce_gradient_order_and_collapse():
+    a, b = normal(4, 3), normal(4, 3, seed=1)
+    assert torch.autograd.gradcheck(lambda x, y: paired_nce(x, y).loss, (a.requires_grad_(), b.requires_grad_()))
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(paired_nce(a[order] * 3, b[order]).loss, paired_nce(a, b).loss)
+    terms = paired_nce(a, torch.ones(4, 3, dtype=torch.float64))
+    assert float(terms.loss) == pytest.approx(math.log(4), abs=1e-12)
+    assert float(terms.accuracy) == 0.0
+    with pytest.raises(ShapeError, match="at least 2 records"):
+        paired_nce(torch.ones(1, 3), torch.ones(1, 3))
+
+
+def test_nearest_is_the_smallest_distance_on_the_sphere():
+    queries, support = normal(5, 3), torch.nn.functional.normalize(normal(9, 3, seed=1), dim=1)
+    for query, found in zip(queries, nearest(queries.requires_grad_(), support), strict=True):
+        distances = (query / query.norm() - support).norm(dim=1)
+        torch.testing.assert_close(found, support[distances.argmin()])
+        assert not found.requires_grad
+
+
+def dcl_equation_6(z0, z1, temperature, sigma=None):
+    """Yeh et al., eq. 6 for both views, with the weights of section 3.3; the mean instead of the sum."""
+    views, n, total = (z0, z1), len(z0), 0.0
+    agreement = [cosine(z0[i], z1[i]) for i in range(n)]
+    for k in range(2):
+        for i in range(n):
+            weight = 1.0
+            if sigma is not None:
+                weight = 2 - math.exp(agreement[i] / sigma) / (sum(math.exp(s / sigma) for s in agreement) / n)
+            below = sum(math.exp(cosine(views[k][i], views[m][j]) / temperature) for m in range(2) for j in range(n) if j != i)
+            total += -weight * agreement[i] / temperature + math.log(below)
+    return total / (2 * n)
+
+
+@pytest.mark.parametrize("sigma", [None, 0.5])
+def test_decoupled_is_the_papers_equation(sigma):
+    z = normal(5, 2, 4)
+    expected = dcl_equation_6(z[:, 0], z[:, 1], 0.3, sigma)
+    assert float(decoupled(z, temperature=0.3, sigma=sigma)) == pytest.approx(expected, abs=1e-10)
+
+
+def test_decoupled_is_nt_xent_without_the_positive_in_the_denominator():
+    z = normal(4, 3, 5)
+    total = 0.0
+    for a in range(4):
+        for i in range(3):
+            below = sum(math.exp(cosine(z[a, i], z[b, k]) / 0.5) for b in range(4) if b != a for k in range(3))
+            total += sum(-cosine(z[a, i], z[a, j]) / 0.5 + math.log(below) for j in range(3) if j != i)
+    assert float(decoupled(z, temperature=0.5)) == pytest.approx(total / (4 * 3 * 2), abs=1e-10)
+
+
+def test_decoupled_gradient_order_and_collapse():
+    z = normal(3, 2, 4)
+    assert torch.autograd.gradcheck(lambda x: decoupled(x, temperature=0.5), z.requires_grad_())
+    for sigma in (None, 0.5):
+        usual = float(decoupled(z, sigma=sigma).detach())
+        assert float(decoupled(z[[2, 0, 1]] * 5, sigma=sigma).detach()) == pytest.approx(usual, abs=1e-10)
+        at_collapse = float(decoupled(torch.ones(6, 3, 4, dtype=torch.float64), sigma=sigma))
+        assert at_collapse == pytest.approx(math.log(3 * 5), abs=1e-12)
+    with pytest.raises(ShapeError, match="at least 2 views"):
+        decoupled(torch.ones(4, 1, 3))
+
+
+def test_dclw_makes_distant_positives_count_more_and_its_weights_carry_no_gradient():
+    z = torch.tensor([[[1.0, 0.0], [1.0, 0.1]], [[0.0, 1.0], [1.0, 0.0]], [[1.0, 1.0], [1.0, 0.9]]], requires_grad=True)
+    pulls = {}
+    for sigma in (None, 0.5):
+        (gradient,) = torch.autograd.grad(decoupled(z, temperature=1.0, sigma=sigma), z)
+        pulls[sigma] = gradient[1].norm() / gradient[0].norm()
+    assert pulls[0.5] > pulls[None]

@@ -6,9 +6,10 @@ changes only in ``after_step``. docs/decisions/0001-contract.md tries it on MAE,
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,31 @@ from fullrank.config import Settings
 from fullrank.errors import SettingError, did_you_mean
 from fullrank.types import Output, StepContext, ViewPlan, Views
 
-BackboneFactory = Callable[[str], nn.Module]
-"""role ("student", "teacher") -> a new backbone with ``embed_dim`` and forward([batch, channels, time, height, width])"""
+
+class BackboneFactory(Protocol):
+    """Makes the networks of a method."""
+
+    def __call__(self, role: str, in_channels: int = 3) -> nn.Module:
+        """A new backbone for "student", "broad", ...: ``embed_dim``, forward([batch, in_channels, time, height, width])."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Something that keeps a method from collapsing, as settings that switch it off.
+
+    `fullrank study what_prevents_collapse` removes one after the other.
+    """
+
+    off: Mapping[str, Any]
+    """the method's settings without it"""
+    expect: Literal["complete", "dimensional", "cluster", "no collapse"]
+    """what becomes of the embedding without it"""
+    source: str
+    """who says so: paper and table, figure or section"""
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    """the optimizer's settings without it"""
+
 
 ENTRY_POINTS = "fullrank.methods"
 
@@ -36,11 +60,22 @@ class Method(nn.Module):
     """True only for the supervised baseline: the engine then calls ``set_labels`` before the first step"""
     branches: ClassVar[tuple[str, ...]] = ("student",)
     """what ``encode(branch=...)`` accepts; the first is what the paper evaluates"""
+    guards: ClassVar[Mapping[str, Guard]] = {}
+    """what prevents its collapse, by name; each is switched off alone"""
+    exempt: ClassVar[Mapping[str, str]] = {}
+    """{point of fullrank.testing: why it cannot hold for this method}"""
 
     @classmethod
     def views(cls, cfg: Settings) -> ViewPlan:
         """What the data must provide."""
         raise NotImplementedError
+
+    @classmethod
+    def check(cls, cfg: Settings, *, batch_size: int, world: int) -> None:
+        """Optional: ``SettingError``, one sentence that says what to change, where the method cannot train on such batches.
+
+        ``batch_size``: records of one micro-batch over all ``world`` processes. Called before any data are touched.
+        """
 
     def __init__(self, cfg: Settings, backbone: BackboneFactory, num_records: int):
         super().__init__()
@@ -56,6 +91,14 @@ class Method(nn.Module):
     def embed(self, representation: Tensor, branch: str | None = None) -> Tensor | None:
         """Representation -> embedding [batch, d] as the head gives it; None for a method without a projector."""
         return None
+
+    def at_collapse(self, batch_size: int) -> dict[str, float]:
+        """{term: its value where every embedding is the same vector} for so many records in the global batch.
+
+        A predictor is taken to have learned that vector. Terms whose value then depends on anything else (weights,
+        memory) are left out.
+        """
+        return {}
 
     def resolve_branch(self, branch: str | None) -> str:
         """The name of a branch: the first where it is None; ``SettingError`` where the method has none of that name."""

@@ -23,11 +23,11 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from fullrank.config import Augmentation, Prob, Settings
 from fullrank.heads import mlp
-from fullrank.methods._method import BackboneFactory, Method, wide
+from fullrank.methods._method import BackboneFactory, Guard, Method, wide
 from fullrank.objectives import distillation
 from fullrank.schedules import cosine
 from fullrank.teacher import Teacher
@@ -39,6 +39,29 @@ class BYOL(Method):
     """See the top of this file."""
 
     branches = ("student", "teacher")
+    guards = {
+        "predictor": Guard(
+            off={"predictor": False},
+            expect="complete",
+            source="Grill et al., 2020, table 5: 0.2 % without the predictor",
+        ),
+        "momentum network": Guard(
+            off={"momentum": 0.0, "final_momentum": 0.0},
+            expect="complete",
+            source="Grill et al., 2020, table 5: 0.3 % where the teacher is the student without gradient",
+        ),
+        "batch norm": Guard(
+            off={"batch_norm": False},
+            expect="complete",
+            source="Richemond et al., 2020, arXiv 2010.10241: without any normalisation it collapses",
+        ),
+        "weight decay": Guard(
+            off={},
+            optimizer={"weight_decay": 0.0},
+            expect="no collapse",
+            source="Tian, Chen, Ganguli, ICML 2021, arXiv 2102.06810: decay speeds up what predictor and EMA do",
+        ),
+    }
 
     class Config(Settings):
         """Settings of BYOL."""
@@ -49,14 +72,18 @@ class BYOL(Method):
         """how views are made"""
         projector: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (4096, 256)
         """widths of the projector's layers (g)"""
+        predictor: bool = True
+        """the predictor (q); off: the student's embedding itself is compared with the teacher's"""
         predictor_hidden: Annotated[int, Field(ge=1)] = 4096
         """width of the predictor's hidden layer (q); its output is as wide as the embedding"""
         momentum: Prob = 0.996
-        """tau at the start: the share of the teacher that is kept in a step"""
+        """tau at the start: the share of the teacher that is kept in a step (0 here and at the end: teacher = student)"""
         final_momentum: Prob = 1.0
         """tau at the end, reached along half a cosine"""
         loss_weight: Annotated[float, Field(gt=0.0)] = 2.0
         """factor on the mean over ordered pairs of views; 2: the paper's sum of both directions"""
+        batch_norm: bool = True
+        """BatchNorm in projector and predictor"""
 
     @classmethod
     def views(cls, cfg: Config) -> ViewPlan:  # type: ignore[override]
@@ -67,8 +94,10 @@ class BYOL(Method):
         super().__init__(cfg, backbone, num_records)
         self.cfg = cfg
         self.backbone = backbone("student")
-        self.projector = mlp((self.backbone.embed_dim, *cfg.projector))  # type: ignore[arg-type]
-        self.predictor = mlp((cfg.projector[-1], cfg.predictor_hidden, cfg.projector[-1]))
+        self.projector = mlp((self.backbone.embed_dim, *cfg.projector), batch_norm=cfg.batch_norm)  # type: ignore[arg-type]
+        self.predictor: nn.Module = nn.Identity()
+        if cfg.predictor:
+            self.predictor = mlp((cfg.projector[-1], cfg.predictor_hidden, cfg.projector[-1]), batch_norm=cfg.batch_norm)
         self.teacher = Teacher(self.backbone, self.projector)
 
     def forward(self, views: Views, ctx: StepContext) -> Output:
@@ -99,6 +128,10 @@ class BYOL(Method):
         """The projector's output."""
         network = self.teacher[1] if self.resolve_branch(branch) == "teacher" else self.projector
         return network(representation)  # type: ignore[no-any-return]
+
+    def at_collapse(self, batch_size: int) -> dict[str, float]:
+        """0, which is its minimum too."""
+        return {"regression": 0.0}
 
     @torch.no_grad()
     def after_step(self, outputs: Sequence[Output], ctx: StepContext) -> None:

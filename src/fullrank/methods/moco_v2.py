@@ -8,7 +8,7 @@ encoder, teacher = key encoder.)
 What prevents collapse: the negatives in the queue, and the momentum that keeps them consistent.
 What breaks it: a momentum below 0.9 (the paper: no convergence at 0); a queue about as large as the data set, which
 then holds the record itself; BatchNorm that lets a query recognise its key by shared statistics (`batch_norm_group`).
-At complete collapse: log(1 + queue length), and accuracy 0.
+At complete collapse: log(1 + queue length) once the queue is full of the one vector, and accuracy 0.
 Deviations: every pair of views counts once, the earlier as the query (the paper has two views; ``symmetric``: both
 ways, as lightly and PySlowFast); views go through the networks one by one, as the authors'. Weight decay spares
 biases and norms (the authors decay them). PySlowFast changes no weight until its queue is full; here the queue starts
@@ -28,9 +28,10 @@ from torch.nn import functional as F
 
 from fullrank.batch_norm import average_running_statistics, inverse, replace_batch_norm, shuffle_in_blocks
 from fullrank.config import Augmentation, Prob, Settings
+from fullrank.errors import SettingError
 from fullrank.heads import mlp
 from fullrank.memory import Queue
-from fullrank.methods._method import BackboneFactory, Method, wide
+from fullrank.methods._method import BackboneFactory, Guard, Method, wide
 from fullrank.objectives import contrastive
 from fullrank.schedules import cosine
 from fullrank.teacher import Teacher
@@ -42,6 +43,18 @@ class MoCoV2(Method):
     """See the top of this file."""
 
     branches = ("student", "teacher")
+    guards = {
+        "momentum network": Guard(
+            off={"momentum": 0.0, "final_momentum": 0.0},
+            expect="no collapse",
+            source="He et al., 2020, section 4.1: at momentum 0 the loss does not converge; the negatives remain",
+        ),
+        "shuffled batch norm": Guard(
+            off={"batch_norm_group": 8, "shuffle": False},
+            expect="no collapse",
+            source="He et al., 2020, appendix A.9: without shuffling the batch's statistics solve the task",
+        ),
+    }
 
     class Config(Settings):
         """Settings of MoCo v2."""
@@ -63,7 +76,9 @@ class MoCoV2(Method):
         symmetric: bool = False
         """each view is a query of all others (twice the work); off: each pair of views counts once"""
         batch_norm_group: Annotated[int, Field(ge=2)] | None = None
-        """records that BatchNorm sees together; keys are shuffled over groups. None: plain BatchNorm, no shuffling"""
+        """records that BatchNorm sees together. None: plain BatchNorm, no shuffling"""
+        shuffle: bool = True
+        """keys are shuffled over BatchNorm's groups; off: a query and its key share their statistics"""
         shuffle_block: Annotated[int, Field(ge=2)] | None = None
         """records among which keys are shuffled, a multiple of batch_norm_group (None: twice it)"""
 
@@ -83,6 +98,24 @@ class MoCoV2(Method):
     def views(cls, cfg: Config) -> ViewPlan:  # type: ignore[override]
         """Two views of one clip, or one view of each of rho clips."""
         return multi_view(cfg.rho, cfg.augmentation)
+
+    @classmethod
+    def check(cls, cfg: Config, *, batch_size: int, world: int) -> None:  # type: ignore[override]
+        """The queue holds the keys of a step; the records of one process are shuffled, and normalised, in whole blocks."""
+        views = max(2, cfg.rho)
+        keys = batch_size * (views if cfg.symmetric else views - 1)
+        if cfg.queue_length < keys:
+            raise SettingError(
+                f"method.queue_length must be at least the keys of one step, {keys} for a micro-batch of {batch_size}. "
+                f"Got {cfg.queue_length}; raise it, or lower --data.batch-size."
+            )
+        block = cls._block(cfg) or cfg.batch_norm_group
+        if block is not None and batch_size // world % block:
+            raise SettingError(
+                "The records of a micro-batch on one process (data.batch_size / accumulate_steps / processes) must be a "
+                f"multiple of method.shuffle_block, {block} (where not given: twice batch_norm_group). "
+                f"Got {batch_size // world}; change --data.batch-size, or --method.shuffle-block and --method.batch-norm-group."
+            )
 
     def __init__(self, cfg: Config, backbone: BackboneFactory, num_records: int):
         super().__init__(cfg, backbone, num_records)
@@ -146,9 +179,16 @@ class MoCoV2(Method):
 
     @torch.no_grad()
     def _keys(self, pixels: Tensor, ctx: StepContext) -> Tensor:
-        group = self.cfg.batch_norm_group
-        if group is None or not self.training:
+        block = self._block(self.cfg)
+        if block is None or not self.training:
             return F.normalize(wide(self.teacher(pixels)[-1]), dim=1)
-        order = shuffle_in_blocks(len(pixels), self.cfg.shuffle_block or 2 * group, ctx.generator)
+        order = shuffle_in_blocks(len(pixels), block, ctx.generator)
         keys = self.teacher(pixels[order.to(pixels.device)])[-1]
         return F.normalize(wide(keys[inverse(order).to(pixels.device)]), dim=1)
+
+    @staticmethod
+    def _block(cfg: Config) -> int | None:
+        """Records among which keys are shuffled; None: no shuffling."""
+        if cfg.batch_norm_group is None or not cfg.shuffle:
+            return None
+        return cfg.shuffle_block or 2 * cfg.batch_norm_group

@@ -14,6 +14,7 @@ Kinetics-400, 200 epochs, rho 1 / 2 / 3: linear 36.1 / 60.5 / 62.0 % (Feichtenho
 docs/results.md.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from fullrank.config import Augmentation, Settings
 from fullrank.heads import mlp
-from fullrank.methods._method import BackboneFactory, Method, wide
+from fullrank.methods._method import BackboneFactory, Guard, Method, wide
 from fullrank.objectives import contrastive
 from fullrank.types import Output, StepContext, ViewPlan, Views
 from fullrank.views.plan import multi_view
@@ -29,6 +30,13 @@ from fullrank.views.plan import multi_view
 
 class SimCLR(Method):
     """See the top of this file."""
+
+    guards = {
+        "batch norm": Guard(
+            off={"projector_batch_norm": "none"}, expect="no collapse", source="our expectation: the negatives remain"
+        ),
+    }
+    """the negatives, which prevent its collapse, are no setting"""
 
     class Config(Settings):
         """Settings of SimCLR."""
@@ -69,6 +77,10 @@ class SimCLR(Method):
             losses={"nt_xent": contrastive.nt_xent(ctx.gather(z), temperature=self.cfg.temperature)},
             features={"representation": h.detach().float().unflatten(0, shape), "embedding": z.detach()},
         )
+
+    def at_collapse(self, batch_size: int) -> dict[str, float]:
+        """log(1 + views (batch - 1))."""
+        return {"nt_xent": math.log(1 + max(2, self.cfg.rho) * (batch_size - 1))}
 
     def encode(self, pixels: Tensor, branch: str | None = None) -> Tensor:
         """The backbone's output."""

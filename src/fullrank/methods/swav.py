@@ -5,8 +5,9 @@ Data flow: clips -> views (and small local ones) -> backbone -> h -> projector -
 ("scores"); Sinkhorn-Knopp on the scores of the first two views -> codes; cross-entropy of each code with
 softmax(scores / t) of all other views.
 What prevents collapse: Sinkhorn-Knopp, which makes the codes of a batch use all prototypes equally.
-What breaks it: far more prototypes than samples to assign without a queue; a large epsilon (codes become uniform and
-say nothing); prototypes that move from the first step on (``freeze_prototypes_epochs``).
+What breaks it: no Sinkhorn-Knopp (one prototype wins); far more prototypes than samples to assign without a queue; a
+large epsilon (codes become uniform and say nothing); prototypes that move from the first step on
+(``freeze_prototypes_epochs``).
 At complete collapse: at least log(prototypes), and that where all prototypes score equal. Metrics show it earlier:
 "mean_assignment_entropy" low: few prototypes used (cluster collapse); "assignment_entropy" as high: assignments say
 nothing.
@@ -19,6 +20,7 @@ CVPR 2021). Ours: docs/results.md.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import log
 from typing import Annotated
 
 import torch
@@ -27,19 +29,35 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fullrank.config import Augmentation, Settings
+from fullrank.errors import SettingError
 from fullrank.heads import Prototypes, mlp
 from fullrank.memory import Queue
-from fullrank.methods._method import BackboneFactory, Method, wide
+from fullrank.methods._method import BackboneFactory, Guard, Method, wide
 from fullrank.objectives import clustering
 from fullrank.types import Output, StepContext, ViewPlan, Views, ViewSpec
 from fullrank.views.plan import multi_view
 
 CODED = 2
 """codes come from the first two views, whatever their number"""
+SHARED = 16
+"""prototypes that one sample may have to be shared among, at least (see ``SwAV.check``)"""
 
 
 class SwAV(Method):
     """See the top of this file."""
+
+    guards = {
+        "sinkhorn": Guard(
+            off={"sinkhorn": False},
+            expect="cluster",
+            source="Caron et al., 2020, section 3.1: the equal use of prototypes avoids that all samples get the same code",
+        ),
+        "batch norm": Guard(
+            off={"batch_norm": False},
+            expect="no collapse",
+            source="Caron et al., 2020, section 3.1: what avoids the trivial solution is the equal use of prototypes",
+        ),
+    }
 
     class Config(Settings):
         """Settings of SwAV."""
@@ -54,10 +72,14 @@ class SwAV(Method):
         """how the small views are made"""
         projector: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (2048, 128)
         """widths of the projector's layers"""
+        batch_norm: bool = True
+        """BatchNorm in the projector"""
         num_prototypes: Annotated[int, Field(ge=2)] = 3000
         """K"""
         temperature: Annotated[float, Field(gt=0.0)] = 0.1
         """tau"""
+        sinkhorn: bool = True
+        """codes use all prototypes equally; off: codes are softmax(scores / epsilon) of each sample alone"""
         epsilon: Annotated[float, Field(gt=0.0)] = 0.05
         """epsilon of Sinkhorn-Knopp: larger makes codes more uniform"""
         sinkhorn_iterations: Annotated[int, Field(ge=1)] = 3
@@ -78,11 +100,26 @@ class SwAV(Method):
         local = ViewSpec(name="local", augmentation=cfg.local_augmentation, views_per_clip=cfg.num_local)
         return replace(plan, groups=(*plan.groups, local))
 
+    @classmethod
+    def check(cls, cfg: Config, *, batch_size: int, world: int) -> None:  # type: ignore[override]
+        """``SettingError`` where so few samples are assigned at once that codes can say nothing.
+
+        Used equally, K prototypes over B samples give each sample at least K / B of them, so that the entropy of a code is
+        at least log(K / B).
+        """
+        assigned = batch_size + cfg.queue_length
+        if cfg.sinkhorn and cfg.num_prototypes > SHARED * assigned:
+            raise SettingError(
+                f"data.batch_size + method.queue_length must be at least num_prototypes / {SHARED} = "
+                f"{-(-cfg.num_prototypes // SHARED)}, or codes are nearly uniform. Got {batch_size} + {cfg.queue_length}; "
+                f"raise the queue length, or take at most {SHARED * assigned} prototypes."
+            )
+
     def __init__(self, cfg: Config, backbone: BackboneFactory, num_records: int):
         super().__init__(cfg, backbone, num_records)
         self.cfg = cfg
         self.backbone = backbone("student")
-        self.projector = mlp((self.backbone.embed_dim, *cfg.projector))  # type: ignore[arg-type]
+        self.projector = mlp((self.backbone.embed_dim, *cfg.projector), batch_norm=cfg.batch_norm)  # type: ignore[arg-type]
         self.prototypes = Prototypes(cfg.projector[-1], cfg.num_prototypes)
         # one row holds the embeddings of both coded views of a record
         self.queue = Queue(cfg.queue_length, CODED * cfg.projector[-1]) if cfg.queue_length else None
@@ -115,6 +152,10 @@ class SwAV(Method):
         self.resolve_branch(branch)
         return self.projector(representation)  # type: ignore[no-any-return]
 
+    def at_collapse(self, batch_size: int) -> dict[str, float]:
+        """The logarithm of the number of prototypes: codes are uniform, and the prototypes have learned to score equal."""
+        return {"swapped_prediction": log(self.cfg.num_prototypes)} if self.cfg.sinkhorn else {}
+
     def after_backward(self, ctx: StepContext) -> None:
         """Keep the prototypes still at the start: without gradient no optimizer moves or decays them."""
         if ctx.epoch < self.cfg.freeze_prototypes_epochs:
@@ -130,6 +171,8 @@ class SwAV(Method):
 
     def _codes(self, scores: Tensor) -> Tensor:
         """[n, coded views, prototypes] -> codes of the same shape; each view is assigned apart, as the authors do."""
+        if not self.cfg.sinkhorn:
+            return (scores / self.cfg.epsilon).softmax(dim=-1)
         batch = len(scores)
         if self.queue is not None and int(self.queue.filled) == self.cfg.queue_length:
             earlier = self.prototypes(self.queue.contents.unflatten(1, (CODED, -1))).detach()

@@ -1,20 +1,29 @@
-"""One file a method: functions that return a RunConfig. A recipe's name is "<method>.<function>"."""
+"""One file a method: functions that return a RunConfig. A recipe's name is "<method>.<function>".
+
+Third parties add theirs by the entry-point group ``fullrank.recipes``.
+"""
 
 import importlib
 import inspect
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 from fullrank.config import RunConfig
 from fullrank.errors import SettingError, did_you_mean
 from fullrank.methods._method import available as methods
 
+ENTRY_POINTS = "fullrank.recipes"
+"""third parties: {method name: module of its recipes}"""
+
 
 def _functions(method: str) -> dict[str, Callable[[], RunConfig[Any]]]:
+    elsewhere = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    place = elsewhere.get(method, f"fullrank.recipes.{method}")
     try:
-        module = importlib.import_module(f"fullrank.recipes.{method}")
+        module = importlib.import_module(place)
     except ModuleNotFoundError as error:
-        if error.name != f"fullrank.recipes.{method}":
+        if error.name != place:
             raise  # the recipe is there, and something that it imports is not
         return {}
     return {n: f for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"}

@@ -55,10 +55,13 @@ def cifar10(batch_size: int) -> dict[str, Any]:
     }
 
 
-LIGHTLY = OptimizerConfig(name="sgd", base_learning_rate=0.12, weight_decay=5e-4)
-"""lightly's CIFAR-10 benchmark: SGD 0.06 x batch / 128, so 0.12 for 256; momentum 0.9, cosine to 0, no warm-up"""
 LIGHTLY_BATCH = 512
-LIGHTLY_EPOCHS = 200.0
+LIGHTLY: dict[str, Any] = {
+    **cifar10(LIGHTLY_BATCH),
+    "optimizer": OptimizerConfig(name="sgd", base_learning_rate=0.12, weight_decay=5e-4),
+    "epochs": 200.0,
+}
+"""lightly's CIFAR-10 benchmark: SGD 0.06 x batch / 128, so 0.12 for 256; momentum 0.9, cosine to 0, no warm-up"""
 
 
 def imagenet(batch_size: int, *, zero_init_residual: bool = False) -> dict[str, Any]:

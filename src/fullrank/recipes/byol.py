@@ -79,9 +79,7 @@ def cifar10() -> RunConfig[BYOL.Config]:
             final_momentum=0.99,
             loss_weight=0.5,
         ),
-        optimizer=_targets.LIGHTLY,
-        epochs=_targets.LIGHTLY_EPOCHS,
-        **_targets.cifar10(_targets.LIGHTLY_BATCH),
+        **_targets.LIGHTLY,
     )
 
 

@@ -98,9 +98,7 @@ def cifar10() -> RunConfig[MoCoV2.Config]:
             batch_norm_group=_targets.LIGHTLY_BATCH // 8,
             shuffle_block=_targets.LIGHTLY_BATCH,
         ),
-        optimizer=_targets.LIGHTLY,
-        epochs=_targets.LIGHTLY_EPOCHS,
-        **_targets.cifar10(_targets.LIGHTLY_BATCH),
+        **_targets.LIGHTLY,
     )
 
 

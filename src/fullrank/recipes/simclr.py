@@ -57,9 +57,7 @@ def cifar10() -> RunConfig[SimCLR.Config]:
     """
     return RunConfig[SimCLR.Config](
         method=SimCLR.Config(augmentation=policies.cifar_simclr(32), projector=(512, 128), temperature=0.5),
-        optimizer=_targets.LIGHTLY,
-        epochs=_targets.LIGHTLY_EPOCHS,
-        **_targets.cifar10(_targets.LIGHTLY_BATCH),
+        **_targets.LIGHTLY,
     )
 
 

@@ -19,11 +19,12 @@ def tiny() -> RunConfig[Supervised.Config]:
 def moving_digits() -> RunConfig[Supervised.Config]:
     """The embedded world: which digit and which motion, learned together.
 
-    Settings: ours; network and steps of the other methods' recipe.
+    Settings: ours; network and steps of the other methods' recipe, learning rate 0.0012 (docs/lab-notes.md).
     Command: `fullrank train supervised.moving_digits`. Not measured.
     """
     method = Supervised.Config(augmentation=policies.digits(_targets.MOVING_DIGITS_PIXELS), label_names=("digit", "motion"))
-    return RunConfig[Supervised.Config](method=method, **_targets.MOVING_DIGITS)
+    config = RunConfig[Supervised.Config](method=method, **_targets.MOVING_DIGITS)
+    return config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"base_learning_rate": 2.4e-3})})
 
 
 def video() -> RunConfig[Supervised.Config]:

@@ -80,9 +80,7 @@ def cifar10() -> RunConfig[SwAV.Config]:
         method=SwAV.Config(
             augmentation=policies.cifar_swav(32), projector=(512, 128), num_prototypes=512, freeze_prototypes_epochs=0.0
         ),
-        optimizer=OptimizerConfig(name="adamw", base_learning_rate=2e-3, weight_decay=1e-6),
-        epochs=_targets.LIGHTLY_EPOCHS,
-        **_targets.cifar10(_targets.LIGHTLY_BATCH),
+        **_targets.LIGHTLY | {"optimizer": OptimizerConfig(name="adamw", base_learning_rate=2e-3, weight_decay=1e-6)},
     )
 
 

@@ -37,6 +37,23 @@ def video() -> RunConfig[VICReg.Config]:
     return RunConfig[VICReg.Config](method=method, **_targets.VIDEO)
 
 
+def two_streams() -> RunConfig[VICReg.Config]:
+    """Any folder of videos: one network sees the colours, another one the change from frame to frame.
+
+    Settings: ours; views, clips and projector as `vicreg.video`. `fullrank extract --branch second` gives what the network of
+    the changes has learned; `--method.streams rgb flow` takes optical flow instead.
+    Command: `fullrank train vicreg.two_streams --data.path my_videos/`. Not measured.
+    """
+    method = VICReg.Config(
+        rho=2,
+        augmentation=policies.slowfast(_targets.VIDEO_PIXELS),
+        projector=(1024, 1024, 1024),
+        separate_backbones=True,
+        streams=("rgb", "difference"),
+    )
+    return RunConfig[VICReg.Config](method=method, **_targets.VIDEO)
+
+
 def images() -> RunConfig[VICReg.Config]:
     """Any folder of images, on one machine.
 
