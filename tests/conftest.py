@@ -1,18 +1,63 @@
-"""Shared fixtures: a small source in memory with two known factors, and where the shared data would lie."""
+"""Shared fixtures: a small source in memory with two known factors, and where the shared data would lie.
 
-from collections.abc import Callable
+And the shapes in the package's annotations are checked at every call that a test makes.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args
 
 import av
+import jaxtyping
 import numpy as np
 import pytest
 import torch
+from beartype import beartype
 
-from fullrank.config import Augmentation, BackboneConfig, DataConfig, OptimizerConfig, RunConfig
-from fullrank.data.sources.arrays import ArraySource
+
+def _names_shapes(hint: Any) -> bool:
+    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
+        return True
+    return any(_names_shapes(part) for part in get_args(hint))
+
+
+def _check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """beartype for the annotations with shapes. The others are mypy's: it knows protocols, ``Self``, and an int for a float."""
+    function.__annotations__ = {name: hint for name, hint in function.__annotations__.items() if _names_shapes(hint)}
+    return beartype(function) if function.__annotations__ else function
+
+
+def _modules_with_shapes() -> list[str]:
+    """Found in the text, because the hook must be there before they are imported."""
+    spec = importlib.util.find_spec("fullrank")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("fullrank must be installed. Got no package of that name; run `make test`.")
+    root = Path(spec.origin).parent
+    files = [file for file in root.rglob("*.py") if "from jaxtyping import" in file.read_text(encoding="utf-8")]
+    return [".".join(("fullrank", *file.relative_to(root).with_suffix("").parts)) for file in files]
+
+
+# The hook takes its checker by the name of a module; pytest's name for this file depends on where it was started.
+sys.modules["fullrank_shape_checker"] = checker = ModuleType("fullrank_shape_checker")
+checker.check = _check_shapes  # type: ignore[attr-defined]
+jaxtyping.install_import_hook(_modules_with_shapes(), "fullrank_shape_checker.check")
+
+from fullrank.config import Augmentation, BackboneConfig, DataConfig, OptimizerConfig, RunConfig  # noqa: E402
+from fullrank.data.sources.arrays import ArraySource  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def wrong_shapes() -> Iterator[None]:
+    """For tests that hand over wrong shapes on purpose, to read the sentence that a user would get."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def coloured_clips(records: int = 32, frames: int = 4, size: int = 16, seed: int = 0) -> ArraySource:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fullrank.errors import SettingError, ShapeError
-from fullrank.memory import Queue
+from fullrank.memory import Centre, Queue
 
 
 def test_starts_with_random_unit_vectors_of_torchs_generator_none_of_them_valid():
@@ -53,8 +53,32 @@ def test_takes_rows_of_another_type_and_with_a_gradient():
     assert not queue.contents.requires_grad
 
 
+@pytest.mark.usefixtures("wrong_shapes")
 def test_wrong_use_is_a_sentence():
     with pytest.raises(ShapeError, match=r"must be \[n, 2\]. Got \[4, 3, 2\]"):
         Queue(5, 2).push(torch.ones(4, 3, 2))
     with pytest.raises(SettingError, match="at least 1"):
         Queue(0, 2)
+
+
+def test_the_centre_is_a_moving_average_from_zero():
+    torch.manual_seed(0)
+    centre, expected = Centre(3), torch.zeros(3)
+    for _ in range(4):
+        logits = torch.randn(5, 3)
+        centre.update(logits, momentum=0.9)
+        expected = 0.9 * expected + 0.1 * logits.sum(0) / 5
+    torch.testing.assert_close(centre.value, expected)
+    assert set(centre.state_dict()) == {"value"}
+    before = centre.value.clone()
+    centre.update(torch.randn(5, 3), momentum=1.0)
+    assert torch.equal(centre.value, before)
+    centre.update(torch.ones(2, 3, dtype=torch.bfloat16), momentum=0.0)
+    assert torch.equal(centre.value, torch.ones(3))
+
+
+def test_wrong_use_of_a_centre_is_a_sentence():
+    with pytest.raises(SettingError, match=r"must be in \[0, 1\]. Got 90; 0.9 keeps 90 %"):
+        Centre(3).update(torch.ones(1, 3), momentum=90)
+    with pytest.raises(SettingError, match="at least 1"):
+        Centre(0)

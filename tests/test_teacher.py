@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from fullrank.backbones.transformer import DropPath
 from fullrank.errors import SettingError, ShapeError
 from fullrank.heads import mlp
 from fullrank.teacher import Teacher
@@ -94,3 +95,11 @@ def test_wrong_use_is_a_sentence():
         teacher.update(backbone, projector, momentum=99)
     with pytest.raises(SettingError, match="at least one module"):
         Teacher()
+
+
+def test_the_copies_have_no_stochastic_depth():
+    student = nn.Sequential(nn.Linear(3, 3), DropPath(0.5))
+    teacher = Teacher(student).train()
+    assert student[1].prob == 0.5
+    x = torch.randn(64, 3)
+    assert torch.equal(teacher(x)[0], student[0](x))

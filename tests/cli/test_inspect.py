@@ -78,7 +78,7 @@ def test_a_run_folder(tmp_path, capsys):
     assert found["checkpoint"] is None
     assert "No checkpoint yet." in printed
     (tmp_path / "run" / "config.json").write_text("{")
-    assert "config.json must be JSON. It is damaged" in _fails(capsys, tmp_path / "run")
+    assert "config.json must hold JSON. It is damaged" in _fails(capsys, tmp_path / "run")
 
 
 def test_foreign_weights(capsys):

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from fullrank.cli import main
+from fullrank.cli import main, train
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,7 @@ def test_training_starts_from_the_weights_of_a_run(run, video_folder, small_flag
         (["train", "vicreg.video"], "--data.path must be given"),
         (["train", "vicreg.video", "--data.path", "/nowhere/at/all"], "/nowhere/at/all"),
         (["train", "vicreg.video", "--method.rho", "0"], "rho is wrong: input should be greater than or equal to 1. Got 0"),
+        (["train", "moco_v2.cifar10", "--data.batch-size", "100"], "multiple of method.shuffle_block, 512"),
         (["train", "--resume", "/nowhere"], "config.json"),
         (["train", "--resume", "/nowhere", "--seed", "3"], "takes no others"),
         (["trian"], "Did you mean 'train'"),
@@ -133,3 +134,39 @@ def test_a_checkpoint_of_another_method_is_refused(run, tmp_path, capsys):
     assert record["method"] == "vicreg"
     assert main(["extract", str(tmp_path / "run"), "--out", str(tmp_path / "f")]) == 2
     assert "vicreg" in capsys.readouterr().err
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """This is the second process of its machine; what it had said by the time it began to wait."""
+    said = []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(train.time, "sleep", said.append)
+    return said
+
+
+def test_the_second_process_leaves_a_mistake_to_the_first_and_speaks_when_none_ended_it(waits, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "vicreg.video", "--data.pth", "x"])
+    assert ended.value.code == 2
+    assert waits == [train.GRACE_SECONDS]
+    assert "--data.path" in capsys.readouterr().err
+    assert main(["train", "vicreg.vido"]) == 2
+    assert waits == [train.GRACE_SECONDS] * 2
+
+
+def test_while_the_second_process_waits_it_has_said_nothing(monkeypatch, capsys):
+    def look(seconds):
+        assert capsys.readouterr() == ("", "")
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(train.time, "sleep", look)
+    with pytest.raises(SystemExit):
+        main(["train", "vicreg.video", "--data.pth", "x"])
+    capsys.readouterr()
+    assert main(["train", "vicreg.vido"]) == 2
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "vicreg.video", "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr() == ("", "")

@@ -114,6 +114,7 @@ def test_the_embedding_can_be_asked(make_table, planted):
     assert knn(train, test, k=5).top1 < 0.7
 
 
+@pytest.mark.usefixtures("wrong_shapes")
 def test_sentences(planted):
     x, y = planted(12)
     for arguments, error, message in (

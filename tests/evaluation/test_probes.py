@@ -80,6 +80,7 @@ def test_progress_reaches_one(monkeypatch):
     assert len(seen) == 6
 
 
+@pytest.mark.usefixtures("wrong_shapes")
 def test_sentences():
     x, y = _data()
     for arguments, keywords, error, message in (

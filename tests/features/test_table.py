@@ -154,6 +154,7 @@ def test_no_rows_is_an_error_and_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.usefixtures("wrong_shapes")
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

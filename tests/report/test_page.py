@@ -85,6 +85,20 @@ def test_a_collapsed_embedding_is_named_and_its_alarm_marked(fabricate: Fabricat
     assert "<title>step 40: The embedding has collapsed" in said
 
 
+def test_random_weights_are_not_called_collapsed(fabricate: Fabricate, tmp_path: Path) -> None:
+    run = fabricate(collapsed=True)
+    for name in ("config.json", "metrics.jsonl", "spectrum.jsonl", "events.jsonl", "summary.json"):
+        (run / name).unlink()  # as the demo's control has it: features and accuracies
+    manifest = run / "features" / "manifest.json"
+    _, [(_, verdict)] = report_with_verdicts([run], tmp_path / "page.html")
+    assert verdict.level
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"steps": 0}))
+    page = report([run], tmp_path / "page.html").read_text()
+    assert '<span class="word">Untrained.</span> The weights are random' in page
+    assert "collapsed" not in page
+    assert "complete collapse" not in page
+
+
 def test_names_from_files_never_become_markup(fabricate: Fabricate, tmp_path: Path) -> None:
     run = fabricate("<img src=x onerror=alert(1)>")
     parser, said = _parsed(

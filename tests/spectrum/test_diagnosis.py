@@ -165,3 +165,14 @@ def test_a_network_of_a_few_steps_is_not_called_collapsed():
     assert diagnose({"embedding": row}, healthy_std=1.0).verdict != "complete"
     assert diagnose({"embedding": row | {"std": 0.001}}, healthy_std=1.0).verdict == "complete"
     assert diagnose({"embedding": row | {"normalized_std": 0.03}}, healthy_std=1.0).verdict == "complete"
+
+
+def test_random_weights_get_numbers_and_no_verdict() -> None:
+    """A projector of random weights gives nearly parallel rows: what would be a complete collapse after training."""
+    rows = {space: measure_all(PLANTED["equal rows and noise of full rank"][0]) for space in ("representation", "embedding")}
+    assert diagnose(rows).verdict == "complete"
+    found = diagnose(rows, trained=False)
+    assert (found.verdict, set(found.kinds.values())) == ("untrained", {"untrained"})
+    assert "collapsed" not in found.sentence
+    assert found.sentence.startswith("The weights are random")
+    assert found.evidence == diagnose(rows).evidence

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
@@ -15,6 +15,8 @@ from rich.table import Table
 from fullrank.errors import SettingError
 
 A = TypeVar("A")
+OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+"""a flag that takes a file or folder, or is left out; its help shows one word and not both types"""
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 """for results; into a file or a pipe, tables are wide"""
 notes = Console(stderr=True, highlight=False)

@@ -25,7 +25,7 @@ class Args(Settings):
 def main(argv: list[str]) -> None:
     """`fullrank demo [--seed 0] [--out runs/demo]`."""
     rest, json_path = take(argv, "--json")
-    args = parse(Args, rest, "fullrank demo", description="Trains, collapses and compares encoders of moving digits.")
+    args = parse(Args, rest, "fullrank demo", description=f"{__doc__} --json FILE writes its table.")
     _make_way(args.out)
     from fullrank.report.page import report
     from fullrank.spectrum.plots import figure_2x2

@@ -45,7 +45,7 @@ class Tables:
     """the backbone's output, or the projector's"""
     groups: str | None = None
     """leave one group out: the label set that names the groups (an actor, a camera, a place)"""
-    json: Path | None = None
+    json: _io.OptionalFile = None
     """write what is printed to this file as JSON"""
 
 

@@ -10,12 +10,16 @@ from fullrank.cli._io import console, parse, take, write_json
 from fullrank.config import DataConfig, Settings
 from fullrank.errors import SettingError
 
+ABOUT = f"{__doc__} RUN is the folder that training wrote. --json FILE writes what is printed."
+READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers")
+"""data settings that may differ from the run's own; the others decide what a clip is, so that they stay as in training"""
+
 
 class Args(Settings):
     """Options of `fullrank extract RUN`."""
 
     data: DataConfig = DataConfig()
-    """what to encode; path, name, split, limit, cache and workers are read, the rest is the run's own"""
+    """what to encode (not given: the run's own data); how clips are cut and shrunk is the run's own"""
     out: Path
     """folder of the feature table"""
     num_clips: Annotated[int, Field(ge=1)] = 1
@@ -37,8 +41,12 @@ def main(argv: list[str]) -> None:
     rest, json_path = take(argv, "--json")
     run = rest.pop(0) if rest and not rest[0].startswith("-") else None
     if run is None and not {"-h", "--help"} & set(rest):
-        raise SettingError("extract must be given a run folder. Got none; for example `fullrank extract runs/first --out ...`.")
-    args = parse(Args, rest, "fullrank extract RUN", description="RUN is the folder that training wrote.")
+        got = rest[0] if rest else "none"
+        raise SettingError(
+            f"extract must be given a run folder first. Got {got}; "
+            "for example `fullrank extract runs/first --out features/first`."
+        )
+    args = parse(Args, rest, "fullrank extract RUN", description=ABOUT)
     from fullrank.checkpoint.encoder import load
     from fullrank.data.open import open_source
     from fullrank.features.extract import extract
@@ -47,9 +55,7 @@ def main(argv: list[str]) -> None:
     branches = type(encoder.method).branches
     if args.branch is not None and args.branch not in branches:
         raise SettingError(f"branch must be one of {', '.join(branches)} for this method. Got {args.branch}.")
-    own = encoder.config.data
-    data = args.data if args.data.path is not None or args.data.name != "auto" else own
-    source = open_source(data.model_copy(update={"canvas_pixels": own.canvas_pixels}))
+    source = open_source(_data(args.data, encoder.config.data))
     start = time.perf_counter()
     table = extract(
         encoder,
@@ -84,3 +90,18 @@ def main(argv: list[str]) -> None:
             "skipped": skipped,
         },
     )
+
+
+def _data(given: DataConfig, own: DataConfig) -> DataConfig:
+    """What to encode: the data that are named, or the run's own with another split or limit; clips as in training."""
+    usual = DataConfig()
+    changed = {name: value for name in DataConfig.model_fields if (value := getattr(given, name)) != getattr(usual, name)}
+    ignored = [name for name in changed if name not in READ]
+    if ignored:
+        flag = ignored[0].replace("_", "-")
+        raise SettingError(
+            f"--data.{flag} must stay as in training ({getattr(own, ignored[0])}). Got {changed[ignored[0]]}; leave it out."
+        )
+    if "path" in changed or "name" in changed:
+        changed = {name: getattr(given, name) for name in READ}
+    return own.model_copy(update=changed)

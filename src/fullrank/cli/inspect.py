@@ -1,6 +1,5 @@
 """Say what a run, checkpoint, weights file, feature table or array holds, without running anything in it."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ class Arguments:
 
     path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """a run folder, a feature table, a checkpoint (.pt .pth .safetensors) of any codebase, or arrays (.npy .npz)"""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    json: _io.OptionalFile = None
     """write what is printed, and more, to this file as JSON"""
 
 
@@ -85,40 +84,22 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
+    from fullrank.report.run_folder import read_json, read_lines
+
     found: dict[str, Any] = {"path": str(path), "kind": "run"}
     for name in ("config", "environment", "summary"):
-        file = path / f"{name}.json"
-        found[name] = _lines(file)[0] if file.is_file() else None
-    metrics, events = _lines(path / "metrics.jsonl"), _lines(path / "events.jsonl")
+        found[name] = read_json(path / f"{name}.json") or None
+    metrics, events = read_lines(path / "metrics.jsonl"), read_lines(path / "events.jsonl")
     found["last_metrics"] = metrics[-1] if metrics else None
     found["events"] = dict(Counter(str(event.get("event")) for event in events))
     found["collapse"] = [e for e in events if e.get("event") == "collapse"]
-    found["skipped"] = len(_lines(path / "skipped.jsonl"))
+    found["skipped"] = len(read_lines(path / "skipped.jsonl"))
     found["checkpoint"] = None
     if (path / "checkpoint.pt").is_file():
         from fullrank.cli._contents import read_file
 
         found["checkpoint"] = read_file(path / "checkpoint.pt")
     return found
-
-
-def _lines(file: Path) -> list[Any]:
-    """The values of a .json (one) or .jsonl file; a last line that is cut off is left out, as a run may be writing it."""
-    if not file.is_file():
-        return []
-    text = file.read_text(encoding="utf-8", errors="replace")
-    parts = [text] if file.suffix == ".json" else text.splitlines()
-    values = []
-    for i, part in enumerate(parts):
-        try:
-            values.append(json.loads(part))
-        except json.JSONDecodeError as error:
-            if file.suffix == ".jsonl" and i == len(parts) - 1:
-                break
-            raise CheckpointError(
-                f"{file} must be JSON. It is damaged ({error}); the run's other files may be whole."
-            ) from error
-    return values
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -139,12 +120,26 @@ def _facts(title: str, facts: dict[str, Any]) -> None:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = _words(value)
     return text if len(text) <= 400 else f"{text[:397]}..."
 
 
+def _words(value: Any) -> str:
+    """Plain data for people: braces and quotes are for programs."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(inner)}" for key, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "-" if value is None else str(value)
+
+
 def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count} bytes"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def _arrays(arrays: dict[str, dict[str, Any]]) -> None:
@@ -185,6 +180,8 @@ def _show_table(found: dict[str, Any]) -> None:
 
 
 def _show_run(found: dict[str, Any]) -> None:
+    from fullrank.report.markup import flat
+
     config, metrics, summary = found["config"] or {}, found["last_metrics"] or {}, found["summary"] or {}
     facts = {
         **{key: config.get(key) for key in ("fullrank", "recipe", "method", "hash", "command")},
@@ -196,20 +193,12 @@ def _show_run(found: dict[str, Any]) -> None:
         "collapse": found["collapse"][-1].get("sentence", "yes") if found["collapse"] else "no alarm",
     }
     _facts(f"{found['path']}: run", facts)
-    _settings(config.get("settings") or {})
+    if config.get("settings"):
+        _io.table("", ("setting", "value"), [(name, _short(value)) for name, value in flat(config["settings"])])
     if found["checkpoint"] is None:
         _io.console.print("No checkpoint yet.")
     else:
         _show_weights(found["checkpoint"])
-
-
-def _settings(settings: dict[str, Any]) -> None:
-    rows = [
-        (f"{name}.{key}", value) for name, part in settings.items() if isinstance(part, dict) for key, value in part.items()
-    ]
-    rows += [(name, value) for name, value in settings.items() if not isinstance(value, dict)]
-    if rows:
-        _io.table("", ("setting", "value"), [(name, _short(value)) for name, value in rows])
 
 
 def _show_weights(found: dict[str, Any]) -> None:

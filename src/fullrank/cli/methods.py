@@ -5,15 +5,16 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import tyro
 
 from fullrank.cli import _io
 from fullrank.config import Settings
-from fullrank.methods._method import Method, available, load_method
+
+if TYPE_CHECKING:
+    from fullrank.methods._method import Method
 
 HEADINGS = (
     "Idea",
@@ -31,15 +32,17 @@ HEADINGS = (
 class Arguments:
     """Which method; none: a table of all."""
 
-    name: tyro.conf.Positional[str | None] = None
+    name: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="[METHOD]", help_behavior_hint="")]] = None
     """a method, such as vicreg"""
-    json: Path | None = None
+    json: _io.OptionalFile = None
     """write what is printed to this file as JSON"""
 
 
 def main(argv: Sequence[str]) -> None:
     """`fullrank methods [NAME]`."""
     args = _io.parse(Arguments, argv, "fullrank methods", description=__doc__)
+    from fullrank.methods._method import available, load_method
+
     if args.name is None:
         found = [_summary(name, load_method(name)) for name in available()]
         header = ("method", "idea", "what prevents collapse", "paper")
@@ -72,7 +75,7 @@ def describe(kind: type[Settings]) -> list[dict[str, str]]:
     ]
 
 
-def _summary(name: str, method: type[Method]) -> dict[str, Any]:
+def _summary(name: str, method: "type[Method]") -> dict[str, Any]:
     text = _docstring(method)
     first = re.match(r"([^(]*?)\s*\((.*)\)\.?$", text.split("\n")[0])
     said = _paragraphs(text)
@@ -85,7 +88,7 @@ def _summary(name: str, method: type[Method]) -> dict[str, Any]:
     }
 
 
-def _docstring(method: type[Method]) -> str:
+def _docstring(method: "type[Method]") -> str:
     return inspect.cleandoc(sys.modules[method.__module__].__doc__ or "")
 
 

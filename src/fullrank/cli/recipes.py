@@ -4,29 +4,30 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from fullrank.cli import _io
 from fullrank.config import Settings
 from fullrank.errors import SettingError, did_you_mean
-from fullrank.recipes import available, recipe
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Which method or recipe; none: all recipes."""
 
-    name: tyro.conf.Positional[str | None] = None
+    name: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")]] = None
     """a method, such as vicreg, or a recipe, such as vicreg.video"""
-    json: Path | None = None
+    json: _io.OptionalFile = None
     """write what is printed to this file as JSON"""
 
 
 def main(argv: Sequence[str]) -> None:
     """`fullrank recipes [METHOD | RECIPE]`."""
     args = _io.parse(Arguments, argv, "fullrank recipes", description=__doc__)
+    from fullrank.recipes import available
+
     known = available()
     if args.name in known:
         _one(args.name, args.json)
@@ -58,6 +59,8 @@ def shown(value: Any) -> str:
 
 
 def _one(name: str, json: Path | None) -> None:
+    from fullrank.recipes import recipe
+
     settings = recipe(name)
     text = inspect.cleandoc(available_text(name))
     rate = settings.optimizer.base_learning_rate * settings.data.batch_size / 256

@@ -2,29 +2,32 @@
 
 import shlex
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from fullrank.cli._io import console, parse, take, write_json
+from fullrank.cli._io import OptionalFile, console, parse, take, write_json
 from fullrank.config import Settings
 from fullrank.errors import SettingError
+
+ABOUT = f"{__doc__} It needs no network and can be sent as it is. --json FILE writes the verdicts."
 
 
 class Args(Settings):
     """What the page is about, and where it goes."""
 
-    runs: Positional[tuple[Path, ...]] = ()
+    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]", help_behavior_hint="")]] = ()
     """folders that `fullrank train` wrote, or feature tables of `fullrank extract`; several give a comparison"""
-    out: Path | None = None
+    out: OptionalFile = None
     """file to write (where not given: report.html in the first run)"""
-    title: str | None = None
+    title: Annotated[str | None, arg(metavar="TEXT")] = None
     """heading of the page (where not given: the run's name and method)"""
 
 
 def main(argv: list[str]) -> None:
     """`fullrank report runs/first`, `fullrank report runs/a runs/b --out comparison.html`."""
     rest, json_path = take(argv, "--json")
-    args = parse(Args, rest, "fullrank report", description="The page needs no network and can be sent as it is.")
+    args = parse(Args, rest, "fullrank report", description=ABOUT)
     if not args.runs:
         raise SettingError("report must be given at least one run folder. Got none; for example `fullrank report runs/first`.")
     from fullrank.report.page import report_with_verdicts

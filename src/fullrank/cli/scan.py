@@ -31,7 +31,7 @@ class Arguments:
     """decoding processes (0: decode in this one)"""
     canvas_pixels: int = 256
     """short side of the frames in the cache whose size is estimated"""
-    json: Path | None = None
+    json: _io.OptionalFile = None
     """write what is printed, and a report of every file, to this file as JSON"""
 
 

@@ -29,17 +29,19 @@ _PATIENCE_SECONDS = 2.0
 class Arguments:
     """What to measure."""
 
-    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    inputs: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FEATURES [FEATURES ...]", help_behavior_hint="")]
+    ]
     """feature tables (folders) or .npy files of [n, d]; .npz with one array"""
     labels: tuple[str, ...] = ()
     """a name for each input, in the figure and the table; where not given, its file name"""
-    out: Path | None = None
+    out: _io.OptionalFile = None
     """draw the 2x2 figure into this .pdf, .svg or .png"""
     space: Literal["representation", "embedding"] = "representation"
     """what plain files hold: it decides what counts as collapsed"""
     healthy_std: float | None = None
     """std that the method drives each dimension of its embedding to (VICReg: 1); tables of `fullrank extract` say it"""
-    json: Path | None = None
+    json: _io.OptionalFile = None
     """write every measure, the verdicts and their evidence to this file"""
 
 
@@ -55,7 +57,7 @@ class Measured:
 
 def main(argv: Sequence[str]) -> None:
     """`fullrank spectrum features/a features/b --labels A B --out figure.pdf --json spectra.json`."""
-    args = _io.parse(Arguments, argv, "fullrank spectrum")
+    args = _io.parse(Arguments, argv, "fullrank spectrum", description=__doc__)
     labels = _check(args)
     found = [_measure(path, label, args) for path, label in zip(args.inputs, labels, strict=True)]
     _show(found)
@@ -96,18 +98,17 @@ def _measure(path: Path, label: str, args: Arguments) -> Measured:
         with _progress(f"{label}: {space}", 2 * len(features)) as count, _named(f"{path} ({space})"):
             spaces[space] = analyse(features, on_rows=count)
     rows = {space: analysis.row() for space, analysis in spaces.items()}
-    known = args.healthy_std or _healthy_std(path)
-    return Measured(label=label, path=path, spaces=spaces, diagnosis=diagnose(rows, healthy_std=known))
+    manifest = _manifest(path)
+    healthy_std = args.healthy_std or manifest.get("healthy_std")
+    diagnosis = diagnose(rows, healthy_std=healthy_std, trained=manifest.get("steps") != 0)
+    return Measured(label=label, path=path, spaces=spaces, diagnosis=diagnosis)
 
 
-def _healthy_std(path: Path) -> float | None:
-    """What a table's manifest says of its method; None for plain files and for methods whose scale is arbitrary."""
+def _manifest(path: Path) -> dict[str, Any]:
+    """What a table says of its method and its training; nothing for plain files."""
     from fullrank.features.table import read_table
 
-    if not (path / "manifest.json").exists():
-        return None
-    value = read_table(path).manifest.get("healthy_std")
-    return None if value is None else float(value)
+    return read_table(path).manifest if (path / "manifest.json").exists() else {}
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from fullrank.errors import SettingError
 USAGE = """usage: fullrank views RECIPE --data.path DATA --out views.png [OPTIONS]
 
 Draws a grid: a row for each record, a column for each view; of a clip, four frames side by side. The views are those of
-the first batch of `fullrank train RECIPE` with the same settings and seed.
+the first batch of `fullrank train RECIPE` with the same settings and seed. Hidden patches are grey, tiles lie in the order
+in which the method sees them, change is shown about grey, and a colour says where optical flow goes to.
 
   fullrank views simclr.images --data.path my_images/ --out views.png
   fullrank views vicreg.video --data.path my_videos/ --method.augmentation.min-scale 0.5 --out views.png
@@ -68,19 +69,26 @@ def _config(rest: list[str]) -> RunConfig[Any]:
 
 def _first_batch(config: RunConfig[Any], count: int) -> tuple[Any, Any]:
     """The plan of the method, and ``count`` records of the first batch that training would see."""
+    from fullrank.checkpoint.encoder import method_name
+    from fullrank.data.clips import clip_spec
     from fullrank.data.loader import Loader
     from fullrank.data.open import open_source
     from fullrank.methods._method import load_method
-    from fullrank.types import ClipSpec
+    from fullrank.views.check import check_plan
 
-    plan = load_method(type(config.method).__module__.rpartition(".")[2]).views(config.method)
-    spec = ClipSpec(
-        num_frames=plan.num_frames or config.data.num_frames,
-        frames_per_second=config.data.frames_per_second,
-        canvas_pixels=config.data.canvas_pixels,
+    plan = load_method(method_name(config.method)).views(config.method)
+    spec = clip_spec(plan, config.data)
+    check_plan(plan, spec.num_frames, config.data.cache)
+    source = open_source(config.data, flow=plan.needs_flow)
+    loader = Loader(
+        source,
+        spec,
+        num_clips=plan.num_clips,
+        batch_size=min(count, len(source)),
+        seed=config.seed,
+        num_workers=0,
+        sampling=plan.sampling,
     )
-    source = open_source(config.data)
-    loader = Loader(source, spec, num_clips=plan.num_clips, batch_size=min(count, len(source)), seed=config.seed, num_workers=0)
     return plan, next(itertools.islice(loader.batches(0), 1))
 
 
@@ -94,7 +102,10 @@ def _sheet(config: RunConfig[Any], out: Path, count: int) -> dict[str, Any]:
     views = make_views(batch, plan, config.seed, torch.device("cpu"))
     contact_sheet(views, plan, out)
     groups = {name: list(pixels.shape) for name, pixels in views.pixels.items()}
-    return {"what": f"views of {len(batch.index)} records", "records": batch.index.tolist(), "groups": groups}
+    drawn = {"what": f"views of {len(batch.index)} records", "records": batch.index.tolist(), "groups": groups}
+    hidden = {name: int(mask[0, 0].sum()) for name, mask in views.masks.items()}
+    targets = {name: values.tolist() for name, values in views.targets.items()}
+    return drawn | {key: value for key, value in (("hidden_patches", hidden), ("targets", targets)) if value}
 
 
 def _operators(config: RunConfig[Any], out: Path) -> dict[str, Any]:

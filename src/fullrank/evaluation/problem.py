@@ -147,7 +147,7 @@ def _same_encoder(train: FeatureTable, test: FeatureTable, space: str) -> None:
         raise ShapeError(f"{space} must have one width in both tables. Got {d_train} and {d_test}; extract both with one run.")
 
 
-def require_finite(features: Float32[np.ndarray, "n d"], name: str = "") -> None:
+def require_finite(features: Float[np.ndarray, "n d"], name: str = "") -> None:
     """``DataError`` where features hold NaN or infinity; it names the first such row."""
     bad = ~np.isfinite(features.sum(axis=1, dtype=np.float64))
     if bad.any():

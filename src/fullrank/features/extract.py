@@ -53,7 +53,8 @@ def extract(
     where = next(encoder.method.parameters()).device
     small: list[NDArray[np.uint8]] = []
     healthy_std = getattr(encoder.config.method, "target_std", None)  # of a method that fixes the scale of its embedding
-    manifest = {**key, "encoder": encoder.name, "healthy_std": healthy_std, "command": command, "skipped": []}
+    manifest = {**key, "encoder": encoder.name, "steps": encoder.steps, "healthy_std": healthy_std, "command": command}
+    manifest["skipped"] = []
     writer = TableWriter(out, record_ids=source.record_ids, classes=source.classes, manifest=manifest)
     progress = Progress(console=Console(stderr=True), transient=True, disable=len(source) * num_clips < 500)
     with writer, progress:

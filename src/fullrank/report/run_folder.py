@@ -38,7 +38,7 @@ class Run:
     def method(self) -> str:
         """Name of the method, or what stands for it in a folder without settings."""
         manifest = self.table.manifest if self.table is not None else {}
-        return str(self.config.get("method") or manifest.get("method") or "unknown")
+        return str(self.config.get("method") or manifest.get("method") or manifest.get("encoder") or "unknown")
 
     @property
     def steps(self) -> int | None:
@@ -46,6 +46,12 @@ class Run:
         if "steps" in self.summary:
             return int(self.summary["steps"])
         return int(self.metrics[-1]["step"]) if self.metrics else None
+
+    @property
+    def training_steps(self) -> int | None:
+        """Steps behind the features; 0: random weights. None where nothing says it."""
+        steps = self.table.manifest.get("steps") if self.table is not None else self.steps
+        return steps if isinstance(steps, int) else None
 
     @property
     def finished(self) -> bool:
@@ -76,14 +82,14 @@ def _read_run(path: Path, name: str) -> Run:
     return Run(
         path=path,
         name=name,
-        config=_json(path / "config.json"),
-        environment=_json(path / "environment.json"),
-        metrics=_lines(path / "metrics.jsonl"),
-        spectrum=_lines(path / "spectrum.jsonl"),
-        events=_lines(path / "events.jsonl"),
-        skipped=_lines(path / "skipped.jsonl"),
-        summary=_json(path / "summary.json"),
-        evaluation=_json(path / "evaluation.json"),
+        config=read_json(path / "config.json"),
+        environment=read_json(path / "environment.json"),
+        metrics=read_lines(path / "metrics.jsonl"),
+        spectrum=read_lines(path / "spectrum.jsonl"),
+        events=read_lines(path / "events.jsonl"),
+        skipped=read_lines(path / "skipped.jsonl"),
+        summary=read_json(path / "summary.json"),
+        evaluation=read_json(path / "evaluation.json"),
         features=features,
         table=table,
     )
@@ -106,20 +112,23 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a .json file; empty where there is no file, ``CheckpointError`` where it is damaged."""
     if not path.is_file():
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{path} must hold JSON. Got: {error}. Restore the file or remove it.") from None
+        raise CheckpointError(
+            f"{path} must hold JSON. It is damaged ({error}); the run's other files may be whole. Restore it or remove it."
+        ) from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} must hold a JSON object. Got {type(value).__name__}. Restore the file or remove it.")
     return value
 
 
-def _lines(path: Path) -> list[Line]:
-    """JSON lines; a last line that an interruption cut short is left out, one in the middle is an error."""
+def read_lines(path: Path) -> list[Line]:
+    """JSON lines; a last line that is cut short is left out, as a run may be writing it, one in the middle is an error."""
     if not path.is_file():
         return []
     texts = [text for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if text.strip()]

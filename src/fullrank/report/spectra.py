@@ -13,6 +13,8 @@ from fullrank.types import Spectrum
 
 LOWEST_LOG = -25.0
 """smaller values are drawn at the bottom of the axis"""
+USUAL_LOG = -10.0
+"""the axis reaches at least this far down, so that a gentle slope does not look like a cliff"""
 NOTE = (
     "Log of singular values: of the covariance of the L2-normalised features, in descending order; a cliff is collapse. "
     "Cumulative explained variance: the share of their sum that the first directions hold; a straight line (area 0.5) is flat, "
@@ -41,7 +43,7 @@ def _log_panel(space: str, curves: Sequence[tuple[int, str, Spectrum]]) -> Html:
     for colour, name, spectrum in curves:
         logs = np.maximum(log_singular_values(spectrum), LOWEST_LOG)
         series.append(Series(label=name, points=[(float(k), float(v)) for k, v in enumerate(logs)], colour=colour))
-    return line_chart(series, title=f"{space}: log of singular values", floor=LOWEST_LOG, ceiling=0.0, unit_x="rank index")
+    return line_chart(series, title=f"{space}: log of singular values", floor=USUAL_LOG, ceiling=0.0, unit_x="rank index")
 
 
 def _variance_panel(space: str, curves: Sequence[tuple[int, str, Spectrum]]) -> Html:

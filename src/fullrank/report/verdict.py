@@ -24,6 +24,7 @@ WORDS = {
     "dimensional": "dimensional collapse",
     "complete": "complete collapse",
 }
+HEALTHY_MEANS = "Healthy says that nothing has collapsed. How good the encoder is, its neighbours and accuracies tell."
 ROWS = (
     ("n", "rows measured (n)"),
     ("d", "width (d)"),
@@ -43,7 +44,7 @@ class Verdict:
     """What is said about a run, and from what."""
 
     kind: str
-    """of the worst space: "healthy", a kind of collapse, or "unknown\""""
+    """of the worst space: "healthy", a kind of collapse; or "untrained", or "unknown\""""
     sentence: str
     read_from: str = ""
     remarks: tuple[str, ...] = ()
@@ -110,18 +111,21 @@ def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str
     settings = run.config.get("settings", {}).get("method", {})
     known = {space: values for space, values in spaces.items() if space in SPACES}
     try:
-        found = diagnose(known, healthy_std=settings.get("target_std"), method=run.config.get("method"))
+        found = diagnose(
+            known, healthy_std=settings.get("target_std"), method=run.config.get("method"), trained=run.training_steps != 0
+        )
     except DataError as error:
         return Verdict(
             kind="unknown", sentence=f"Nothing can be said about collapse: {error}", spaces=known, read_from=read_from
         )
     absent = () if "embedding" in known else ("There is no embedding to look at: only the representation was judged.",)
+    limits = (HEALTHY_MEANS,) if found.verdict == "healthy" else ()
     advice = () if found.advice is None else (found.advice,)
     return Verdict(
         kind=found.verdict,
         sentence=found.sentence,
         read_from=read_from,
-        remarks=(*found.warnings, *advice, *absent, *_alarms(run)),
+        remarks=(*limits, *found.warnings, *advice, *absent, *_alarms(run)),
         spaces=known,
         spectra=spectra,
     )

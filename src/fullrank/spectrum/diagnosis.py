@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from fullrank.errors import DataError, SettingError
 
-Kind = Literal["healthy", "mean_shift", "dimensional", "complete"]
-SEVERITY: tuple[Kind, ...] = ("healthy", "mean_shift", "dimensional", "complete")
+Kind = Literal["untrained", "healthy", "mean_shift", "dimensional", "complete"]
+SEVERITY: tuple[Kind, ...] = ("untrained", "healthy", "mean_shift", "dimensional", "complete")
 SPACES = ("representation", "embedding")
 
 
@@ -91,12 +91,18 @@ class Diagnosis:
 
 
 def diagnose(
-    spaces: Mapping[str, Mapping[str, Any] | None], *, healthy_std: float | None = None, method: str | None = None
+    spaces: Mapping[str, Mapping[str, Any] | None],
+    *,
+    healthy_std: float | None = None,
+    method: str | None = None,
+    trained: bool = True,
 ) -> Diagnosis:
     """The verdict from the measures (``measure_all``) of the representation and, where there is one, the embedding.
 
     ``healthy_std``: the standard deviation that the method drives each dimension of its embedding to (VICReg:
-    ``target_std``); None where its scale is arbitrary (methods that use cosines). ``method`` picks the advice.
+    ``target_std``); None where its scale is arbitrary (methods that use cosines). ``method`` picks the advice. Of weights
+    that are not ``trained`` the same numbers are told without a verdict: a projector of random weights gives nearly
+    parallel rows (mean cosine up to 0.99), which is where training starts and no collapse.
 
     Raises ``DataError`` where a measure is missing or not finite, ``SettingError`` for an unknown space.
 
@@ -110,11 +116,12 @@ def diagnose(
     if not given or set(given) - set(SPACES):
         raise SettingError(f"diagnose needs the measures of {' or '.join(SPACES)}. Got: {', '.join(given) or 'none'}.")
     evidence = {space: _evidence(space, m, healthy_std if space == "embedding" else None) for space, m in given.items()}
-    kinds = {space: _kind(space, numbers) for space, numbers in evidence.items()}
+    kinds: dict[str, Kind] = {space: _kind(space, numbers) if trained else "untrained" for space, numbers in evidence.items()}
     # The worst space leads; of two that are equally bad, the representation, which is what is kept.
     order = sorted(kinds, key=lambda space: (-SEVERITY.index(kinds[space]), SPACES.index(space)))
     worst = order[0]
-    sentence = " ".join(_sentence(space, kinds[space], evidence[space]) for space in order)
+    sentence = "" if trained else "The weights are random, and collapse is something that training does. "
+    sentence += " ".join(_sentence(space, kinds[space], evidence[space]) for space in order)
     warnings = tuple(w for space in order for w in _warnings(space, kinds[space], evidence[space]))
     return Diagnosis(
         verdict=kinds[worst],
@@ -203,6 +210,9 @@ def _rank(e: Mapping[str, float | int]) -> str:
 
 
 def _sentence(space: str, kind: Kind, e: Mapping[str, float | int]) -> str:
+    if kind == "untrained":
+        rank = f"{_rank(e)}, " if "effective_rank" in e else ""
+        return f"The {space} starts at {rank}{_scale(space, e)}."
     if kind == "complete":
         tail = ""
         if e["std"] == 0:
@@ -230,7 +240,7 @@ def _warnings(space: str, kind: Kind, e: Mapping[str, float | int]) -> list[str]
             f"The {space} has n = {e['n']} rows for d = {e['d']} dimensions: below n = 2d an effective rank mostly tells n. "
             f"Take at least {2 * e['d']} rows."
         )
-    if space == "embedding" and kind != "complete" and "healthy_std" not in e and e["std"] < 0.01:
+    if space == "embedding" and kind not in ("complete", "untrained") and "healthy_std" not in e and e["std"] < 0.01:
         found.append(
             f"The embedding's std is {e['std']:.2g}: collapse where the method fixes the scale (VICReg: 1), nothing where it "
             "uses cosines."

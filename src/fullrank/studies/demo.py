@@ -35,6 +35,8 @@ from fullrank.views.plan import center_views
 HEALTHY = "simclr.moving_digits"
 COLLAPSED = "vicreg.moving_digits"
 CEILING = "supervised.moving_digits"
+COLLAPSED_RATE = 3.0
+"""on the recipe's learning rate: with it the collapse reaches the representation within half a minute (docs/lab-notes.md)"""
 KNN_NEIGHBOURS = 20
 PROBE_EPOCHS = 50
 NUM_CLIPS = 3
@@ -55,7 +57,7 @@ class Demo:
 
 def full(seed: int) -> Demo:
     """What `fullrank demo` runs: at most six minutes on two cores."""
-    return Demo(world=World(seed=seed), healthy_minutes=3.2, collapsed_minutes=0.55, ceiling_minutes=1.1)
+    return Demo(world=World(seed=seed), healthy_minutes=3.0, collapsed_minutes=0.5, ceiling_minutes=1.4)
 
 
 def tiny(seed: int) -> Demo:
@@ -90,7 +92,10 @@ def run(out: Path, demo: Demo, *, seed: int, command: str, tell: Callable[[str],
 
     collapsed = _settings(COLLAPSED, folder_of(out, "collapsed"), seed, demo.collapsed_minutes, demo.max_steps)
     method = collapsed.method.model_copy(update={"variance_weight": 0.0})
-    collapsed = collapsed.model_copy(update={"method": method, "monitor": MonitorConfig(on_collapse="warn")})
+    rate = COLLAPSED_RATE * collapsed.optimizer.base_learning_rate
+    optimizer = collapsed.optimizer.model_copy(update={"base_learning_rate": rate})
+    monitor = MonitorConfig(on_collapse="warn")
+    collapsed = collapsed.model_copy(update={"method": method, "optimizer": optimizer, "monitor": monitor})
     tell(f"2/3 training {COLLAPSED} with --method.variance-weight 0: it must collapse, and the alarm must say so")
     train(collapsed, source=sources["train"], recipe=COLLAPSED, command=command)
     alarms = [row for row in read_lines(folder_of(out, "collapsed") / "events.jsonl") if row["event"] == "collapse"]
