@@ -46,7 +46,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo 'installing what tests and linters need'
-	@$(call PIP,$(VENV),-c constraints.txt -e '.[dev]')
+	@$(call PIP,$(VENV),-c constraints.txt -e '.[dev,flow]')
 	@touch $@
 
 $(PEERS)/bin/python:

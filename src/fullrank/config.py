@@ -246,6 +246,8 @@ class CheckpointConfig(Settings):
     """interval in steps, besides"""
 
 
+PARTS = ("Augmentation", "BackboneConfig", "DataConfig", "OptimizerConfig", "MonitorConfig", "CheckpointConfig")
+"""settings within a run's"""
 M = TypeVar("M", bound=Settings)
 
 
@@ -297,7 +299,15 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{name + ': ' if name else ''}{message}."
-    return f"{kind.__name__.split('[')[0]}'s {name} is wrong: {message[0].lower() + message[1:]}. Got {first['input']!r}."
+    return f"{_where(kind)}{name} is wrong: {message[0].lower() + message[1:]}. Got {first['input']!r}."
+
+
+def _where(kind: type[BaseModel]) -> str:
+    """Where these settings stand in a run's, as its flags have it: "method.", "data.", ...; "" at the top."""
+    if kind.__qualname__.endswith(".Config"):
+        return "method."
+    name = kind.__name__.split("[")[0]
+    return f"{name.removesuffix('Config').lower()}." if name in PARTS else ""
 
 
 def _keys_near(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

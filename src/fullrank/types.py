@@ -64,7 +64,7 @@ class MaskSpec:
     """Which patches of a view are hidden (MAE, VideoMAE, V-JEPA). Drawn for each record and view."""
 
     ratio: float
-    """share of hidden patches, in (0, 1)"""
+    """share of hidden patches, in (0, 1); of tubes, of places at each time"""
     patch_pixels: int
     """side of a patch"""
     patch_frames: int = 1
@@ -80,7 +80,7 @@ class TileSpec:
     grid: int
     """tiles along each side"""
     gap_ratio: float = 0.15
-    """largest random gap between neighbouring tiles, as a share of a tile's cell: no edge continues into the next tile"""
+    """room of a tile within its cell, as a share of the cell's side, and so the mean gap between neighbouring tiles"""
     permutations: int | None = None
     """the order is one of so many permutations far from each other, its number a target; None: tiles stay in place"""
 

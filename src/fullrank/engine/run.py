@@ -15,7 +15,7 @@ from fullrank.config import RunConfig
 from fullrank.data.source import Source
 from fullrank.errors import SettingError
 from fullrank.methods._method import Method
-from fullrank.views.check import check_spec
+from fullrank.views.check import check_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def check_settings(config: RunConfig[Any], cls: type[Method], world: int) -> Non
                 f"The crop (augmentation.size_pixels) must not be larger than the canvas (data.canvas_pixels). Got {size} and "
                 f"{config.data.canvas_pixels} for view group '{group.name}'; raise --data.canvas-pixels."
             )
-        check_spec(group, plan.num_frames or config.data.num_frames)
+    check_plan(plan, plan.num_frames or config.data.num_frames, config.data.cache)
     cls.check(config.method, batch_size=micro, world=world)
 
 

@@ -39,7 +39,7 @@ class Jigsaw(Method):
         grid: Annotated[int, Field(ge=2, le=3)] = 3
         """tiles along each side"""
         gap_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
-        """largest random gap between tiles, as a share of a cell (11 of 75 pixels in the paper)"""
+        """room in which a tile is moved within its cell, as a share of the cell's side (11 of 75 pixels in the paper)"""
         permutations: Annotated[int, Field(ge=2)] = 100
         """orders that there are to tell apart (the paper: up to 1000)"""
         normalize_tiles: bool = True

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fullrank.backbones.positions import sincos_by_axis
-from fullrank.backbones.transformer import Block, initialise
+from fullrank.backbones.transformer import Block, as_transformer, initialise
 from fullrank.config import Augmentation, Settings
 from fullrank.errors import SettingError
 from fullrank.methods._method import BackboneFactory, Method, wide
@@ -67,12 +67,7 @@ class MAE(Method):
         self.cfg = cfg
         self.backbone = backbone("student")
         self.patch = (cfg.patch_frames, cfg.patch_pixels, cfg.patch_pixels)
-        patch = getattr(self.backbone, "patch", None)
-        if patch is None or not hasattr(self.backbone, "tokens"):
-            raise SettingError(
-                "The backbone of MAE must be a transformer. Got one without patches; set --backbone.name vit "
-                "(`fullrank recipes` lists settings for it)."
-            )
+        patch = as_transformer(self.backbone, "MAE").patch
         if tuple(patch) != self.patch:
             raise SettingError(
                 f"The patches of MAE must be the backbone's, {tuple(patch)} (frames, rows, columns). Got {self.patch}; set "

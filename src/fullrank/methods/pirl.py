@@ -51,7 +51,7 @@ class PIRL(Method):
         grid: Annotated[int, Field(ge=2, le=3)] = 3
         """jigsaw: tiles along each side"""
         gap_ratio: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.15
-        """jigsaw: largest random gap between tiles, as a share of a cell"""
+        """jigsaw: room in which a tile is moved within its cell, as a share of the cell's side"""
         permutations: Annotated[int, Field(ge=1)] = 64
         """jigsaw: orders in which tiles are shown (the paper: any of 9!)"""
         embedding: Annotated[int, Field(ge=1)] = 128
