@@ -11,18 +11,19 @@ BIN := $(VENV)/bin
 # pip warns of every local folder that it skips; those lines say nothing
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
 STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc --all 2> /dev/null || echo some)cores
-# demo and real_input take an hour: `make bench BENCHMARKS=demo`
-BENCHMARKS ?= $(filter-out _% tables torchvision_shim demo real_input,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# demo, real_input and methods take an hour: `make bench BENCHMARKS=demo`
+BENCHMARKS ?= $(filter-out _% tables torchvision_shim demo real_input methods,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # `make bench TINY=1` sees whether everything runs; its figures mean nothing, so they stay out of the documents
 TINY ?=
 RESULTS := $(if $(TINY),$(OUT)/bench-tiny,benchmarks/results)
 export PEERS
 
-.PHONY: help install demo demo-tiny test check format bench docs test-peers clean
+.PHONY: help install demo demo-tiny test test-full check format bench docs test-peers clean
 
 help:
 	@echo 'make demo         install, then train on the embedded world and write a report (minutes)'
 	@echo 'make test         install, then run every test that needs neither a GPU nor a network'
+	@echo 'make test-full    make test, then train every method beside random weights (half an hour)'
 	@echo 'make check        formatting, lint, types, generated tables'
 	@echo 'make format       put the code into its format'
 	@echo 'make demo-tiny    the demo at a size for continuous integration (about a minute)'
@@ -94,6 +95,11 @@ bench: $(VENV)/.installed
 	echo '== summary'; $(BIN)/python benchmarks/_result.py $$files; \
 	if [ -n "$$without" ]; then echo "without a result, see above why:$$without"; fi; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
+
+# every method beside random weights on the embedded world: about half an hour
+test-full: test
+	$(BIN)/python benchmarks/methods.py --out benchmarks/results/$(STAMP)_methods.json
+	$(BIN)/python benchmarks/tables.py
 
 test-peers: $(VENV)/.installed-dev $(PEERS)/.installed
 	$(BIN)/python -m pytest -m peers
