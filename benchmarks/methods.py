@@ -49,8 +49,9 @@ def table(rows: list[dict[str, Any]], steps: int) -> dict[str, Any]:
     return {
         "header": ["method", *KEYS, "margin digit", "margin motion", "seconds"],
         "rows": lines,
-        "note": f"Linear probe, % of {n} test videos (three clips averaged), tiny recipes, {steps} steps of 32, mean over seeds "
-        f"{', '.join(map(str, seeds))}; the 95 % interval of one accuracy near 30 % is {100 * low:.0f} to {100 * high:.0f}.",
+        "note": f"Linear probe, % of {n} test videos (three clips averaged), tiny recipes, {steps} steps of 32, mean over "
+        f"seeds {', '.join(map(str, seeds))}; the 95 % interval of one accuracy of 30 % is "
+        f"{100 * low:.0f} to {100 * high:.0f}.",
     }
 
 

@@ -33,6 +33,8 @@ def test_page_shows_text_and_every_setting(name, tmp_path, capsys):
     page = json.loads((tmp_path / "m.json").read_text())
     assert "What prevents collapse:" in page["text"]
     assert f"fullrank recipes {name}" in shown
+    assert [g["guard"] for g in page["guards"]] == list(load_method(name).guards)
+    assert all(g["source"] in shown for g in page["guards"])
     assert [s["setting"] for s in page["settings"]] == list(load_method(name).Config.model_fields)
     for setting in page["settings"]:
         assert setting["meaning"], setting

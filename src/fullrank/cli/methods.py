@@ -14,7 +14,7 @@ from fullrank.cli import _io
 from fullrank.config import Settings
 
 if TYPE_CHECKING:
-    from fullrank.methods._method import Method
+    from fullrank.methods._method import Guard, Method
 
 HEADINGS = (
     "Idea",
@@ -58,8 +58,31 @@ def main(argv: Sequence[str]) -> None:
         flag = "--method." + setting["setting"].replace("_", "-")
         _io.console.print(f"  {flag:<36} {setting['type']:<20} {setting['default']}", markup=False)
         _io.console.print(f"      {setting['meaning']}", markup=False)
+    guards = [
+        {"guard": name, "off": _flags(guard), "then": guard.expect, "source": guard.source}
+        for name, guard in method.guards.items()
+    ]
+    if guards:
+        _io.console.print("\nGuards against collapse: how to switch one off, what is then expected, who says so")
+    for guard in guards:
+        _io.console.print(f"  {guard['guard']:<24} {guard['off']}", markup=False)
+        _io.console.print(f"      {guard['then']}; {guard['source']}", markup=False)
     _io.console.print(f"\nBranches of encode: {', '.join(method.branches)}. Recipes: `fullrank recipes {args.name}`.")
-    _io.write_json(args.json, _summary(args.name, method) | {"text": text, "branches": method.branches, "settings": settings})
+    page = {"text": text, "branches": method.branches, "settings": settings, "guards": guards}
+    _io.write_json(args.json, _summary(args.name, method) | page)
+
+
+def _flags(guard: "Guard") -> str:
+    """What switches a guard off on the command line."""
+    words = []
+    for part, changes in (("method", guard.off), ("optimizer", guard.optimizer)):
+        for key, value in changes.items():
+            name = key.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{part}.{'' if value else 'no-'}{name}")
+            else:
+                words.append(f"--{part}.{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return " ".join(words)
 
 
 def describe(kind: type[Settings]) -> list[dict[str, str]]:
