@@ -46,3 +46,9 @@ def test_at_collapse_the_prediction_is_0_and_sigreg_large():
     losses = method(blank(subject.views()), context()).losses
     assert float(losses["prediction"].detach()) == pytest.approx(method.at_collapse(8)["prediction"], abs=1e-6)
     assert float(losses["sigreg"].detach()) > 0.99 * 0.05 * 0.409 * 8
+
+
+def test_the_alarm_knows_the_scale_of_a_healthy_embedding():
+    subject = Subject(LeJEPA)
+    assert subject.settings.method.target_std == 1.0
+    assert "target_std" not in subject.settings.method.model_dump()

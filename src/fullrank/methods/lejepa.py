@@ -68,6 +68,11 @@ class LeJEPA(Method):
         num_points: Annotated[int, Field(ge=3)] = 17
         """points of the integral over them, an odd number"""
 
+        @property
+        def target_std(self) -> float:
+            """Of each dimension of the embedding, that of the standard normal; the collapse alarm reads it."""
+            return 1.0
+
     @classmethod
     def views(cls, cfg: Config) -> ViewPlan:  # type: ignore[override]
         """Two views of one clip, or one view of each of rho clips; and the small ones of each clip."""
