@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PEERS ?= .venv-peers
 OUT ?= runs
+# a comma would end an argument of PIP
+EXTRAS := dev,flow
 BIN := $(VENV)/bin
 # pip warns of every local folder that it skips; those lines say nothing
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
@@ -47,7 +49,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo 'installing what tests and linters need'
-	@$(call PIP,$(VENV),-c constraints.txt -e '.[dev,flow]')
+	@$(call PIP,$(VENV),-c constraints.txt -e '.[$(EXTRAS)]')
 	@touch $@
 
 $(PEERS)/bin/python:
