@@ -63,7 +63,7 @@ def test_dino_projector_starts_small(batch_norm, kinds):
     for layer in head:
         if isinstance(layer, nn.Linear):
             assert 0.018 < float(layer.weight.detach().std()) < 0.022
-            assert layer.bias is None or float(layer.bias.abs().max()) == 0.0
+            assert layer.bias is None or float(layer.bias.detach().abs().max()) == 0.0
 
 
 def test_weight_norm_linear_is_torchs_of_a_unit_vector():
