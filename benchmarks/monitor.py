@@ -72,12 +72,12 @@ def runs(world: Path, weizmann: Path | None, cache: Path, steps: dict[str, int],
 def measure(config: Any, out: Path) -> dict[str, Any]:
     """One run: step time, the monitor's share and the share of waiting, in percent."""
     import fullrank
-    from fullrank.engine import loop
+    from fullrank.engine import watch
 
     spent: list[float] = []
     times: list[tuple[bool, float, float]] = []
 
-    class Timed(loop.CollapseMonitor):
+    class Timed(watch.CollapseMonitor):
         def on_step(self, event: Any) -> str | None:
             start = time.perf_counter()
             reason = super().on_step(event)
@@ -98,7 +98,7 @@ def measure(config: Any, out: Path) -> dict[str, Any]:
             pass
 
     source = fullrank.open_source(config.data)
-    with mock.patch.object(loop, "CollapseMonitor", Timed):
+    with mock.patch.object(watch, "CollapseMonitor", Timed):
         summary = fullrank.train(config.model_copy(update={"out": out}), source=source, observers=(Times(),)).summary
     lines = [json.loads(line) for line in (out / "spectrum.jsonl").read_text(encoding="utf-8").splitlines()]
     seconds = sum(step for _, step, _ in times)
