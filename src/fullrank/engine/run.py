@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
+from fullrank.allocation import keep_memory
 from fullrank.config import RunConfig
 from fullrank.data.source import Source
 from fullrank.errors import SettingError
@@ -60,6 +61,8 @@ def launch(config: RunConfig[Any]) -> Fabric:
         strategy=strategy,
         precision="bf16-mixed" if bf16 else "32-true",
     )
+    if device == "cpu":
+        keep_memory()
     fabric.launch()
     return fabric
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from fullrank.allocation import keep_memory
 from fullrank.checkpoint.encoder import Encoder, load
 from fullrank.config import settings_hash
 from fullrank.data.clips import uniform_fractions
@@ -51,6 +52,8 @@ def extract(
         return read_table(out)
     augmentation = type(encoder.method).views(encoder.config.method).groups[0].augmentation
     where = next(encoder.method.parameters()).device
+    if where.type == "cpu":
+        keep_memory()
     small: list[NDArray[np.uint8]] = []
     healthy_std = getattr(encoder.config.method, "target_std", None)  # of a method that fixes the scale of its embedding
     manifest = {**key, "encoder": encoder.name, "steps": encoder.steps, "healthy_std": healthy_std, "command": command}
