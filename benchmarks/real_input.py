@@ -4,18 +4,18 @@
 
 Weizmann: pre-training sees all 90 clips without labels (transductive); frozen features of three clips a video are judged by
 leaving one actor out. With --folds-steps, one method is also pre-trained for each fold without the clips of the actor who
-is left out. CIFAR-10: pre-training on a subset of the training images; kNN and linear probe of 2,000 test images, bank
+is left out, and, for as many steps, with all. CIFAR-10: pre-training on a subset of the training images; kNN and linear probe of 2,000 test images, bank
 and probe from the subset. Every run has the same number of steps. A run that is there already in --work is not repeated.
 """
 
 import argparse
-import csv
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _features import actors_of, leave_one_actor_out, rank_cell, ranks
 from _result import origin, write
 
 import fullrank
@@ -28,7 +28,6 @@ from fullrank.evaluation.knn import knn, knn_grouped
 from fullrank.evaluation.linear import linear, linear_grouped
 from fullrank.features.extract import extract
 from fullrank.features.table import per_record
-from fullrank.spectrum.measures import measure_all
 
 METHODS = ("vicreg", "simclr", "moco_v2", "byol", "swav")
 FOLDS_METHOD = "simclr"
@@ -71,42 +70,6 @@ def trained(config: RunConfig[Any], source: Source, name: str) -> Encoder:
     return load(config.out)
 
 
-def ranks(table: Any) -> dict[str, Any]:
-    found = {}
-    for space in ("representation", "embedding"):
-        features = getattr(table, space)
-        if features is not None:
-            measures = measure_all(np.asarray(features))
-            found[space] = {k: measures[k] for k in ("n", "d", "effective_rank", "std", "mean_cosine")}
-    return found
-
-
-def rank_cell(row: dict[str, Any], space: str) -> str:
-    r = row["ranks"].get(space)
-    return f"{r['effective_rank']:.1f} of {min(r['n'] - 1, r['d'])}" if r else "-"
-
-
-def actors_of(folder: Path, source: Source) -> tuple[np.ndarray, list[str]]:
-    with open(folder / "labels.csv", encoding="utf-8") as file:
-        actor = {row["path"]: row["actor"] for row in csv.DictReader(file)}
-    names = sorted(set(actor.values()))
-    return np.array([names.index(actor[record]) for record in source.record_ids]), names
-
-
-def leave_one_actor_out(encoder: Encoder, source: Source, actors: np.ndarray, out: Path) -> dict[str, Any]:
-    table = extract(encoder, source, out, num_clips=3, batch_size=30)
-    features, labels, record = per_record(table)
-    near = knn_grouped(features, labels["label"], actors[record], k=10)
-    probe = linear_grouped(features, labels["label"], actors[record])
-    return {
-        "knn": near.top1,
-        "knn_interval": list(near.interval),
-        "linear": probe.top1,
-        "linear_interval": list(probe.interval),
-        "ranks": ranks(table),
-    }
-
-
 def percent(row: dict[str, Any], key: str) -> str:
     low, high = row[f"{key}_interval"]
     return f"{100 * row[key]:.0f} ({100 * low:.0f} to {100 * high:.0f})"
@@ -130,6 +93,19 @@ def weizmann(folder: Path, work: Path, steps: int, folds_steps: int | None) -> t
             rows.append({"method": name, "rho": rho, "steps": steps, **found})
             print(rows[-1], flush=True)
     if folds_steps is not None:
+        if folds_steps != steps:  # what to hold the folds against: as many steps over all clips
+            config = settings(
+                f"{FOLDS_METHOD}.video",
+                steps=folds_steps,
+                size=64,
+                canvas=72,
+                out=work / f"weizmann_{FOLDS_METHOD}_all",
+                data=data,
+                rho=2,
+            )
+            encoder = trained(config, source, f"{FOLDS_METHOD}.video")
+            found = leave_one_actor_out(encoder, source, actors, work / f"weizmann_{FOLDS_METHOD}_all_features")
+            rows.append({"method": FOLDS_METHOD, "rho": 2, "steps": folds_steps, **found})
         rows.append(per_fold(folder, work, data, folds_steps, source, actors, actor_names))
     header = ["method", "rho", "steps", "kNN %", "linear %", "effective rank of h", "effective rank of z"]
     lines = [
@@ -145,7 +121,7 @@ def weizmann(folder: Path, work: Path, steps: int, folds_steps: int | None) -> t
     ]
     note = (
         "Leave-one-actor-out over 90 clips (Wilson 95 %); Slow ResNet-18 of a quarter width, 64 pixels, batch 30, "
-        f"{steps} steps a run, seed 0; ranks over 270 clips."
+        "seed 0; ranks over 270 clips."
     )
     return {"header": header, "rows": lines, "note": note}, rows
 
