@@ -8,13 +8,13 @@ VENV ?= .venv
 PEERS ?= .venv-peers
 OUT ?= runs
 # a comma would end an argument of PIP
-EXTRAS := dev,flow
+EXTRAS := dev,flow,onnx
 BIN := $(VENV)/bin
 # pip warns of every local folder that it skips; those lines say nothing
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
 STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc --all 2> /dev/null || echo some)cores
-# demo, real_input and methods take an hour: `make bench BENCHMARKS=demo`
-BENCHMARKS ?= $(filter-out _% tables torchvision_shim demo real_input methods,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# demo, real_input, methods and study take an hour: `make bench BENCHMARKS=demo`
+BENCHMARKS ?= $(filter-out _% tables torchvision_shim demo real_input methods study,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # `make bench TINY=1` sees whether everything runs; its figures mean nothing, so they stay out of the documents
 TINY ?=
 RESULTS := $(if $(TINY),$(OUT)/bench-tiny,benchmarks/results)
@@ -25,7 +25,7 @@ export PEERS
 help:
 	@echo 'make demo         install, then train on the embedded world and write a report (minutes)'
 	@echo 'make test         install, then run every test that needs neither a GPU nor a network'
-	@echo 'make test-full    make test, then train every method beside random weights (half an hour)'
+	@echo 'make test-full    make test, then train every method beside random weights (an hour)'
 	@echo 'make check        formatting, lint, types, generated tables'
 	@echo 'make format       put the code into its format'
 	@echo 'make demo-tiny    the demo at a size for continuous integration (about a minute)'
@@ -56,9 +56,10 @@ $(PEERS)/bin/python:
 	$(PYTHON) -m venv $(PEERS)
 
 # They stay out of $(VENV): a torchvision built for GPUs breaks other packages by being there.
-$(PEERS)/.installed: constraints.txt benchmarks/peers.txt | $(PEERS)/bin/python
+$(PEERS)/.installed: constraints.txt benchmarks/peers.txt benchmarks/peers-alone.txt | $(PEERS)/bin/python
 	@echo 'installing the libraries to compare with into $(PEERS)'
 	@$(call PIP,$(PEERS),-c constraints.txt -r benchmarks/peers.txt)
+	@$(call PIP,$(PEERS),-c constraints.txt --no-deps -r benchmarks/peers-alone.txt)
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -98,9 +99,10 @@ bench: $(VENV)/.installed
 	if [ -n "$$without" ]; then echo "without a result, see above why:$$without"; fi; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
-# every method beside random weights on the embedded world: about half an hour
+# every method, three seeds, beside random weights on the embedded world: an hour; what is in $(OUT)/methods is not run again
 test-full: test
-	$(BIN)/python benchmarks/methods.py --out benchmarks/results/$(STAMP)_methods.json
+	$(BIN)/python benchmarks/methods.py --work $(OUT)/methods --figure docs/images/methods.svg \
+	  --out benchmarks/results/$(STAMP)_methods.json
 	$(BIN)/python benchmarks/tables.py
 
 test-peers: $(VENV)/.installed-dev $(PEERS)/.installed

@@ -4,8 +4,8 @@
 
 Weizmann: pre-training sees all 90 clips without labels (transductive); frozen features of three clips a video are judged by
 leaving one actor out. With --folds-steps, one method is also pre-trained for each fold without the clips of the actor who
-is left out, and, for as many steps, with all. CIFAR-10: pre-training on a subset of the training images; kNN and linear probe of 2,000 test images, bank
-and probe from the subset. Every run has the same number of steps. A run that is there already in --work is not repeated.
+is left out, and, for as many steps, with all. CIFAR-10: pre-training on a subset of the training images; kNN and linear probe
+of 2,000 test images, bank and probe from the subset. A run that is there already in --work is not repeated.
 """
 
 import argparse

@@ -11,7 +11,7 @@ __version__ = version("fullrank")
 
 _PUBLIC = {
     "train": "fullrank.engine.loop",
-    "load": "fullrank.checkpoint.encoder",
+    "load": "fullrank.checkpoint.load",
     "recipe": "fullrank.recipes",
     "open_source": "fullrank.data.open",
     "extract": "fullrank.features.extract",

@@ -103,6 +103,7 @@ BACKBONE_SETTINGS: dict[str, tuple[str, ...]] = {
     "resnet": ("depth", "width", "stem", "temporal", "zero_init_residual"),
     "vit": (*_TRANSFORMER, "patch_frames", "positions", "class_token"),
     "timesformer": _TRANSFORMER,
+    "s3d": ("gating",),
 }
 """{name of a backbone: the settings that it uses}; one by import path uses none"""
 
@@ -111,22 +112,23 @@ class BackboneConfig(Settings):
     """The network that is kept."""
 
     name: str = "resnet"
-    """"resnet", "vit", "timesformer", or the import path of any factory of an nn.Module, as "package.module:factory\""""
+    """"resnet", "vit", "timesformer", "s3d", or the import path of any factory of an nn.Module, as "package.module:factory\""""
     depth: Literal[18, 34, 50] = 18
     """layers of the ResNet"""
     width: Annotated[float, Field(gt=0.0)] = 1.0
     """factor on the channels of every stage (1.0: 64, 128, 256, 512)"""
     stem: Literal["imagenet", "cifar"] = "imagenet"
     """imagenet: 7x7 stride 2 and max-pool; cifar: 3x3 stride 1, for small pictures"""
-    temporal: Literal["2d", "slow", "2d3d"] = "2d"
-    """2d: frames apart, averaged; slow: Slow-only 3D network, temporal kernels of 3 in the last two stages; 2d3d: DPC's, which
-    keeps time in its first two stages and halves it in the last two"""
+    temporal: Literal["2d", "slow", "c2d", "i3d", "r2plus1d", "2d3d"] = "2d"
+    """2d: frames apart, averaged; slow: Slow-only 3D network, temporal kernels of 3 in the last two stages; c2d and i3d: time
+    halved once; r2plus1d: convolutions in space and in time by turns; 2d3d: DPC's, which keeps time in its first two stages and
+    halves it in the last two"""
     zero_init_residual: bool = False
     """start every residual block as its shortcut (Goyal et al., 2017), as the code of VICReg, Barlow Twins and SimSiam does"""
-    size: Literal["micro", "tiny", "small", "base", "large"] = "small"
-    """vit and timesformer: width and heads (micro 64/2, tiny 192/3, small 384/6, base 768/12, large 1024/16)"""
+    size: Literal["micro", "tiny", "small", "base", "large", "huge"] = "small"
+    """vit and timesformer: width and heads (micro 64/2, tiny 192/3, small 384/6, base 768/12, large 1024/16, huge 1280/16)"""
     layers: Annotated[int, Field(ge=1)] | None = None
-    """vit and timesformer: transformer blocks; 12 (large: 24) where not given"""
+    """vit and timesformer: transformer blocks; 12 (large: 24, huge: 32) where not given"""
     heads: Annotated[int, Field(ge=1)] | None = None
     """vit and timesformer: attention heads, instead of the size's own (MoCo v3's small ViT has 12)"""
     patch_pixels: Annotated[int, Field(ge=1)] = 16
@@ -143,6 +145,8 @@ class BackboneConfig(Settings):
     """vit: the representation is a learned token's; without it, the mean of the patches' (VideoMAE, V-JEPA)"""
     drop_path: Prob = 0.0
     """vit and timesformer: largest probability of skipping a block's branch (stochastic depth)"""
+    gating: bool = False
+    """s3d: S3D-G, with feature gating"""
     weights: Path | None = None
     """start from the backbone of this run folder, checkpoint or .safetensors file"""
 
@@ -165,10 +169,12 @@ class DataConfig(Settings):
 
     path: Path | None = None
     """folder of videos or images, a .csv file list, or the folder of a named data set"""
-    name: Literal["auto", "folder", "list", "cifar10", "cifar100", "moving_digits"] = "auto"
-    """what ``path`` is; auto looks at it"""
+    name: Literal[
+        "auto", "folder", "list", "cifar10", "cifar100", "moving_digits", "kinetics400", "ucf101", "hmdb51", "ssv2"
+    ] = "auto"
+    """what ``path`` is; auto looks at it, but the video sets with official lists must be named"""
     split: str = "train"
-    """part of a data set that has parts"""
+    """part of a data set that has parts (kinetics400: train, val, test; ucf101 and hmdb51: train1, test1, ... test3)"""
     limit: Annotated[int, Field(ge=1)] | None = None
     """use only this many records (a fixed random subset)"""
     num_frames: Annotated[int, Field(ge=1)] = 8

@@ -27,6 +27,41 @@ class ClipSpec:
     """short side of the kept frames; smaller frames are kept as they are"""
 
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How another codebase turns a video or an image into pixels for its network.
+
+    A clip covers ``num_frames * sampling_rate`` frames of a video that has ``frames_per_second`` (others are stretched).
+    """
+
+    num_frames: int = 1
+    sampling_rate: int = 1
+    """frames of the video between frames of the clip, at ``frames_per_second``"""
+    frames_per_second: float = 30.0
+    rule: Literal["pyslowfast", "pytorchvideo", "consecutive"] = "consecutive"
+    """which frames: pyslowfast: uniformly spaced windows whose last does not touch the end, linspace over a window;
+    pytorchvideo: linspace over the frames of a window of that many seconds; consecutive: every ``sampling_rate``-th frame"""
+    short_side: int = 256
+    """pixels that the short side is scaled to"""
+    exact_size: tuple[int, int] | None = None
+    """(height, width) that frames are scaled to instead, whatever their shape"""
+    crop: int = 224
+    """side of the square that is cut out"""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    """as PIL and torchvision do; PySlowFast and PyTorchVideo do not"""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    num_blocks: int = 0
+    """DPC: the clip's frames are cut into so many consecutive blocks; 0: they are not"""
+    clips: int = 1
+    crops: int = 1
+    """temporal and spatial views that the codebase averages when it tests"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """Frames decoded from one record at known times. An image is a clip of one frame."""
@@ -204,6 +239,8 @@ class FeatureTable:
     """[rows, d]"""
     embedding: NDArray[np.float32] | None
     """[rows, k], as the head gives it"""
+    embedding_normalized: NDArray[np.float32] | None = None
+    """[rows, k], L2-normalised; of other codebases' checkpoints"""
     labels: dict[str, NDArray[np.int64]]
     """{name: [rows]}; -1 = unknown"""
     record: NDArray[np.int64]

@@ -190,8 +190,8 @@ def test_impossible_settings_are_a_sentence(settings, sentence):
 
 
 def test_an_unknown_size_is_a_sentence():
-    with pytest.raises(SettingError, match="must be one of micro, tiny, small, base, large. Got 'huge'"):
-        ViT("huge")
+    with pytest.raises(SettingError, match="must be one of micro, tiny, small, base, large, huge. Got 'gigantic'"):
+        ViT("gigantic")
 
 
 @pytest.mark.usefixtures("wrong_shapes")

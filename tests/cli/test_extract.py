@@ -36,8 +36,10 @@ def test_what_would_be_ignored_is_refused():
     [
         ([], "must be given a run folder first. Got none"),
         (["--out", "f"], "must be given a run folder first. Got --out"),
-        (["nowhere", "--out", "f"], "There must be a run folder at nowhere. Got nothing there"),
-        ([__file__, "--out", "f"], "must be a run folder"),
+        (["nowhere", "--out", "f"], "There must be a run folder or a checkpoint at nowhere. Got nothing there"),
+        ([__file__, "--out", "f", "--data.path", "."], "must be a checkpoint, weights or an array. It is neither"),
+        ([__file__, "--out", "f"], "--data.path must be given for a file of another codebase"),
+        ([".", "--out", "f", "--num-crops", "3"], "--num-crops is for files of other codebases"),
     ],
 )
 def test_mistakes_are_one_sentence(args, said, capsys, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from fullrank.checkpoint.save import save_checkpoint
 from fullrank.cli import main
-from fullrank.features.table import write_table
+from fullrank.features.write import write_table
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fullrank.features.table import write_table
+from fullrank.features.write import write_table
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from fullrank.errors import CheckpointError, DataError, SettingError, ShapeError, StorageError
-from fullrank.features import table as module
-from fullrank.features.table import TableWriter, is_current, per_record, read_table, write_table
+from fullrank.features import write as module
+from fullrank.features.table import is_current, per_record, read_table
+from fullrank.features.write import TableWriter, write_table
 
 KEY = {"checkpoint_hash": "abc", "data_fingerprint": "def", "settings_hash": "123", "branch": None}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fullrank.config import RunConfig
-from fullrank.features.table import write_table
+from fullrank.features.write import write_table
 from fullrank.methods.vicreg import VICReg
 from fullrank.spectrum.measures import cheap_measures, measure_all
 

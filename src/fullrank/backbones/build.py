@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fullrank.backbones.resnet import ResNet, fold_time, unfold_time
+from fullrank.backbones.s3d import S3D
 from fullrank.backbones.timesformer import TimeSformer
 from fullrank.backbones.vit import ViT
 from fullrank.config import BACKBONE_SETTINGS, BackboneConfig
@@ -71,11 +72,11 @@ def backbone_factory(
 ) -> Backbones:
     """{role: "student", "teacher", ...} -> a new backbone, with the settings ``roles[role]`` or, for all others, ``cfg``.
 
-    ``cfg.name`` is "resnet", "vit", "timesformer", or "package.module:factory": that module is imported (from the installed
-    packages, else from the working folder), which runs its code, and the factory is called without arguments (for pixels that
-    have other than 3 channels, with ``in_channels=...``, which it must then take). It must return an ``nn.Module`` with an
-    attribute ``embed_dim`` whose forward takes pixels [batch, channels, time, height, width] (an image: time = 1) and returns
-    [batch, embed_dim]; ``frames_averaged`` turns an image model into one.
+    ``cfg.name`` is "resnet", "vit", "timesformer", "s3d", or "package.module:factory": that module is imported (from the
+    installed packages, else from the working folder), which runs its code, and the factory is called without arguments (for
+    pixels that have other than 3 channels, with ``in_channels=...``, which it must then take). It must return an
+    ``nn.Module`` with an attribute ``embed_dim`` whose forward takes pixels [batch, channels, time, height, width] (an
+    image: time = 1) and returns [batch, embed_dim]; ``frames_averaged`` turns an image model into one.
 
     ``weights`` go into the backbones with the settings ``cfg``, ``role_weights[role]`` into those of a role with settings of
     its own; either must fit exactly. The files that settings name are not read here: the caller reads them.
@@ -93,7 +94,7 @@ def _maker(cfg: BackboneConfig) -> Maker:
             f"Got '{cfg.name}'.{did_you_mean(cfg.name, NAMES)}"
         )
     given = {name: getattr(cfg, name) for name in BACKBONE_SETTINGS[cfg.name]}
-    kind: Any = {"resnet": ResNet, "vit": ViT, "timesformer": TimeSformer}[cfg.name]
+    kind: Any = {"resnet": ResNet, "vit": ViT, "timesformer": TimeSformer, "s3d": S3D}[cfg.name]
     return lambda in_channels: kind(**given, in_channels=in_channels)
 
 

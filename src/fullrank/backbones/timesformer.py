@@ -45,7 +45,8 @@ class TimeSformer(nn.Module):
     """pixels [batch, channels, time, height, width] -> representation [batch, embed_dim]: the class token after the last norm.
 
     Args:
-        size: width and heads (micro 64/2, tiny 192/3, small 384/6, base 768/12, large 1024/16); 12 blocks, large 24.
+        size: width and heads (micro 64/2, tiny 192/3, small 384/6, base 768/12, large 1024/16, huge 1280/16); 12 blocks,
+            large 24, huge 32.
         layers, heads: instead of the size's own.
         patch_pixels: side of a patch, which is one frame deep.
         image_pixels, max_frames: what the positions in space and in time are made for; others take the nearest's, as SVT.

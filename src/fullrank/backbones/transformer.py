@@ -14,13 +14,14 @@ from torch.nn import functional as F
 from fullrank.backbones.patches import Grid
 from fullrank.errors import SettingError
 
-Size = Literal["micro", "tiny", "small", "base", "large"]
+Size = Literal["micro", "tiny", "small", "base", "large", "huge"]
 SIZES: dict[str, tuple[int, int, int]] = {
     "micro": (64, 2, 12),
     "tiny": (192, 3, 12),
     "small": (384, 6, 12),
     "base": (768, 12, 12),
     "large": (1024, 16, 24),
+    "huge": (1280, 16, 32),
 }
 """{size: (embed_dim, heads, layers)}"""
 MLP_RATIO = 4

@@ -24,7 +24,8 @@ class ViT(nn.Module):
     """pixels [batch, channels, time, height, width] -> representation [batch, embed_dim].
 
     Args:
-        size: width and heads (micro 64/2, tiny 192/3, small 384/6, base 768/12, large 1024/16); 12 blocks, large 24.
+        size: width and heads (micro 64/2, tiny 192/3, small 384/6, base 768/12, large 1024/16, huge 1280/16); 12 blocks,
+            large 24, huge 32.
         layers, heads: instead of the size's own (MoCo v3's ViT-S has 12 heads).
         patch_pixels: side of a patch.
         patch_frames: 1: each frame is a picture of its own and the frames' features are averaged; more: tubelets, and
@@ -116,6 +117,14 @@ class ViT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self._whole(self.norm(x), pixels)
+
+    def last_classes(self, pixels: Float[Tensor, "batch channels time height width"], count: int) -> Tensor:
+        """Class tokens of the last ``count`` blocks, each after the last norm: [batch, count, embed_dim], the last one last."""
+        x, found = self._start(pixels, None), []
+        for block in self.blocks:
+            x = block(x)
+            found.append(x)
+        return torch.stack([self._whole(self.norm(x), pixels)[:, 0] for x in found[-count:]], dim=1)
 
     def maps(self, pixels: Float[Tensor, "batch channels time height width"]) -> dict[str, Tensor]:
         """{"blocks.0", "blocks.1", ..., "norm": [batch, embed_dim, time, height, width] over the patches}, without classes."""

@@ -1,6 +1,5 @@
 """From a run folder to an encoder: ``fullrank.load("runs/first")``."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,11 @@ from torch import Tensor, nn
 
 from fullrank.backbones.build import backbone_factory, load_weights
 from fullrank.backbones.resnet import to_channels_last
-from fullrank.checkpoint.save import UNREADABLE, brief, hash_of_tensors, load_checkpoint, read_run
+from fullrank.checkpoint.encoding import Encoding
+from fullrank.checkpoint.interop._layout import flat
+from fullrank.checkpoint.interop.identify import identify
+from fullrank.checkpoint.reading import read_weights
+from fullrank.checkpoint.save import FILE, hash_of_tensors, load_checkpoint, read_run
 from fullrank.config import RunConfig
 from fullrank.data.clips import clip_spec, uniform_fractions
 from fullrank.data.loader import in_order
@@ -18,16 +21,6 @@ from fullrank.errors import CheckpointError, SettingError
 from fullrank.methods._method import Method, available, load_method
 from fullrank.types import ClipSpec
 from fullrank.views.plan import center_views
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoding:
-    """What an encoder gives for a batch of clips."""
-
-    representation: Tensor
-    """[batch, embed_dim]: the backbone's output"""
-    embedding: Tensor | None
-    """[batch, d]: the projector's output, as it is; None for a method without a projector"""
 
 
 class Encoder:
@@ -104,7 +97,7 @@ def load(path: str | Path, device: str = "cpu") -> Encoder:
     """The encoder of a run folder. ``CheckpointError`` where there is none, or it belongs to another method."""
     folder = Path(path)
     if not folder.exists():
-        raise CheckpointError(f"There must be a run folder at {folder}. Got nothing there; check the path.")
+        raise CheckpointError(f"There must be a run folder or a checkpoint at {folder}. Got nothing there; check the path.")
     folder = folder.parent if folder.name == "checkpoint.pt" else folder
     config, record = read_config(folder)
     state = load_checkpoint(folder)
@@ -130,33 +123,18 @@ def untrained(config: RunConfig[Any], *, seed: int = 0, num_records: int = 1) ->
 
 
 def backbone_weights(path: Path) -> dict[str, Tensor]:
-    """The backbone's tensors of a run folder, a checkpoint of ours, a .safetensors file or a file with a plain state dict."""
-    if path.suffix == ".safetensors" and path.is_file():
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    """The backbone's tensors of a run folder, a checkpoint of ours or of another codebase, or a file with a plain state dict.
 
-        try:
-            state: dict[str, Any] = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is not a readable .safetensors file ({error}).") from None
-    elif path.is_dir() or path.name == "checkpoint.pt":
-        state = load_checkpoint(path)["method"]
-    else:
-        state = _foreign(path)
-    below = {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
-    return below or {name: t for name, t in state.items() if isinstance(t, Tensor)}
-
-
-def _foreign(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise CheckpointError(f"There must be a weights file at {path}. Got nothing there; check the path.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path} is not a readable weights file ({brief(error)}).") from None
-    for key in ("state_dict", "model", "method"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
+    ``CheckpointError`` where the file cannot be read or holds no tensors.
+    """
+    if path.is_dir() or path.name == FILE:
+        state: dict[str, Tensor] = load_checkpoint(path)["method"]
+        return {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
+    tensors, _ = flat(read_weights(path))
+    if not tensors:
         raise CheckpointError(f"{path} must hold a state dict of tensors. `fullrank inspect {path}` says what it holds.")
-    return {name.removeprefix("module."): t for name, t in state.items()}
+    try:
+        return dict(identify(path).network.backbone.state_dict())  # type: ignore[union-attr]
+    except CheckpointError:  # no layout that is known: as it stands, and whoever loads it says what does not fit
+        below = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
+        return below or tensors

@@ -2,47 +2,34 @@
 
 import argparse
 import hashlib
-import re
-import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fullrank.checkpoint.save import UNREADABLE, hash_of_tensors
+from fullrank.checkpoint.reading import is_safetensors, load_plain, read_head, read_safetensors
+from fullrank.checkpoint.save import hash_of_tensors
 from fullrank.errors import CheckpointError
 
 Found = dict[str, Any]
 BIGGEST = 8
 _BLOCK_VALUES = 2**24
-_PLAIN: list[Any] = [
-    argparse.Namespace,
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
-    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-]
-"""containers and numbers that other codebases put beside their tensors; none of them runs code"""
 
 
 def read_file(path: Path) -> Found:
     """What one file holds; ``CheckpointError`` with one sentence where nothing can be said."""
+    head = read_head(path)
     size = path.stat().st_size
-    if size == 0:
-        raise CheckpointError(f"{path} must be a checkpoint, weights or an array. It is empty; copy or download it again.")
-    with path.open("rb") as file:
-        head = file.read(512)
-    _refuse_text(path, head)
     about: Found = {"path": str(path), "bytes": size, "sha256": _sha256(path)}
     if head.startswith(b"\x93NUMPY"):
         return about | {"kind": "array", "arrays": {path.stem: describe_array(open_array(path))}}
     if path.suffix == ".npz":
         return about | {"kind": "arrays", "arrays": _archive(path)}
-    if path.suffix == ".safetensors" or head[8:10] == b'{"':
+    if is_safetensors(path, head):
         return about | _safetensors(path)
     return about | _torch_file(path, head)
 
@@ -50,14 +37,6 @@ def read_file(path: Path) -> Found:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _refuse_text(path: Path, head: bytes) -> None:
-    start = head.lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise CheckpointError(f"{path} must be a checkpoint, weights or an array. It is a web page; download the file itself.")
-    if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path} must be the file itself. It is a Git LFS pointer to it; run `git lfs pull` there.")
 
 
 def open_array(path: Path) -> NDArray[Any]:
@@ -98,16 +77,7 @@ def describe_array(array: NDArray[Any]) -> Found:
 
 
 def _safetensors(path: Path) -> Found:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} must be a whole .safetensors file. It is damaged or cut off ({_line(error)}); copy it again."
-        ) from error
+    tensors, metadata = read_safetensors(path)
     return {"kind": "weights", "format": "safetensors", "metadata": metadata, **describe_tensors(tensors)}
 
 
@@ -126,28 +96,6 @@ def _torch_file(path: Path, head: bytes) -> Found:
         }
     entries = {str(key): _summary(value) for key, value in state.items()} if isinstance(state, Mapping) else {}
     return {"kind": "weights", "format": "torch", "holds": _summary(state), "entries": entries, **found}
-
-
-def load_plain(path: Path, zipped: bool) -> Any:
-    """The content of a file of torch.save, if it is data and nothing else; ``CheckpointError`` otherwise."""
-    try:
-        with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except (*UNREADABLE, TypeError) as error:
-        wanted = re.search(r"GLOBAL ([\w.]+\w)", str(error))
-        if wanted:
-            raise CheckpointError(
-                f"{path} must be data only. It wants to run {wanted[1]}, so it was not opened; where you trust it, save its "
-                "state dict again with its own code."
-            ) from error
-        if "TorchScript" in str(error):
-            raise CheckpointError(
-                f"{path} must be data only. It is a TorchScript program; save its state dict with its own code."
-            ) from error
-        what = "is neither a torch, .safetensors, .npy nor .npz file, or its beginning is damaged; check what it is."
-        what = f"is damaged or cut off ({_line(error)}); copy it again." if zipped else what
-        raise CheckpointError(f"{path} must be a checkpoint, weights or an array. It {what}") from error
 
 
 def _checksums(path: Path) -> str:

@@ -2,15 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from fullrank.cli._io import console, parse, take, write_json
 from fullrank.config import DataConfig, Settings
-from fullrank.errors import SettingError
+from fullrank.errors import SettingError, did_you_mean
 
-ABOUT = f"{__doc__} RUN is the folder that training wrote. --json FILE writes what is printed."
+ABOUT = (
+    f"{__doc__} RUN is the folder that training wrote, or a checkpoint file of another codebase (`fullrank inspect` says which "
+    "are known), whose own preparation and views are then used. --json FILE writes what is printed."
+)
 READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers")
 """data settings that may differ from the run's own; the others decide what a clip is, so that they stay as in training"""
 
@@ -22,12 +25,19 @@ class Args(Settings):
     """what to encode (not given: the run's own data); how clips are cut and shrunk is the run's own"""
     out: Path
     """folder of the feature table"""
-    num_clips: Annotated[int, Field(ge=1)] = 1
-    """clips of each video, evenly spaced; evaluation averages them"""
+    num_clips: Annotated[int, Field(ge=1)] | None = None
+    """clips of each video, spread over it; evaluation averages them. Not given: 1, or as many as the other codebase takes"""
+    num_crops: Literal[1, 3] | None = None
+    """of a file of another codebase: 1 (the centre) or 3 spatial views; not given: as many as it takes"""
+    layout: str | None = None
+    """of a file of another codebase: which, where its keys do not tell (`fullrank inspect FILE`)"""
+    config: Path | None = None
+    """of a PySlowFast file: the YAML with frames, rate and crop, where the file does not hold it"""
     batch_size: Annotated[int, Field(ge=1)] = 32
-    """records encoded at once"""
+    """records encoded at once (of a file of another codebase: views)"""
     branch: str | None = None
-    """"student" or "teacher", for methods that have both; where not given, what the paper evaluates"""
+    """"student" or "teacher", for methods that have both (or another that `fullrank methods NAME` lists), or "all": what the
+    paper evaluates to OUT and the others to OUT-<branch>; where not given, what the paper evaluates"""
     device: str = "cpu"
     """cpu or cuda"""
     bf16: bool = False
@@ -47,21 +57,31 @@ def main(argv: list[str]) -> None:
             "for example `fullrank extract runs/first --out features/first`."
         )
     args = parse(Args, rest, "fullrank extract RUN", description=ABOUT)
+    from fullrank.checkpoint.load import is_foreign
+
+    if is_foreign(Path(str(run)), args.layout):
+        from fullrank.cli._foreign import extract_file
+
+        extract_file(Path(str(run)), args, "fullrank extract " + " ".join(argv), json_path)
+        return
+    _check_own(args)
     from fullrank.checkpoint.encoder import load
     from fullrank.data.open import open_source
-    from fullrank.features.extract import extract
+    from fullrank.features.extract import ALL, extract
+    from fullrank.features.table import branch_folder, other_branches
 
     encoder = load(str(run), args.device)
     branches = type(encoder.method).branches
-    if args.branch is not None and args.branch not in branches:
-        raise SettingError(f"branch must be one of {', '.join(branches)} for this method. Got {args.branch}.")
+    if args.branch not in (None, ALL, *branches):
+        near = did_you_mean(str(args.branch), [*branches, ALL])
+        raise SettingError(f"branch must be one of {', '.join(branches)}, or all, for this method. Got {args.branch}.{near}")
     source = open_source(_data(args.data, encoder.config.data))
     start = time.perf_counter()
     table = extract(
         encoder,
         source,
         args.out,
-        num_clips=args.num_clips,
+        num_clips=args.num_clips or 1,
         batch_size=args.batch_size,
         num_workers=args.data.num_workers,
         branch=args.branch,
@@ -70,26 +90,40 @@ def main(argv: list[str]) -> None:
         bf16=args.bf16,
         command="fullrank extract " + " ".join(argv),
     )
-    rows, width = table.representation.shape
-    skipped = table.manifest["skipped"]
-    embedding = "none" if table.embedding is None else f"{table.embedding.shape[1]}"
-    console.print(
-        f"{rows} rows of {len(source)} records to {args.out}: representation {width}, embedding {embedding}, "
-        f"labels {', '.join(table.labels) or 'none'}, {time.perf_counter() - start:.1f} s"
-    )
+    seconds, skipped = time.perf_counter() - start, table.manifest["skipped"]
+    others = other_branches(args.out) if args.branch == ALL else {}
+    tables = {args.out: table} | {branch_folder(args.out, name): other for name, other in others.items()}
+    for place, one in tables.items():
+        rows, width = one.representation.shape
+        embedding = "none" if one.embedding is None else f"{one.embedding.shape[1]}"
+        branch = f"{one.manifest.get('encoded', 'student')}, " if others else ""
+        console.print(
+            f"{rows} rows of {len(source)} records to {place}: {branch}representation {width}, embedding {embedding}, "
+            f"labels {', '.join(one.labels) or 'none'}, {seconds:.1f} s",
+            markup=False,
+        )
     for item in skipped:
         console.print(f"left out: {item['record']}: {item['reason']}", markup=False)
+    said = {str(place): one.manifest.get("encoded", "student") for place, one in tables.items()}
     write_json(
         json_path,
         {
             "out": str(args.out),
-            "rows": rows,
+            "rows": len(table.representation),
             "records": len(source),
-            "representation": width,
-            "embedding": embedding,
+            "representation": table.representation.shape[1],
+            "embedding": "none" if table.embedding is None else f"{table.embedding.shape[1]}",
+            "branches": {branch: place for place, branch in said.items()},
             "skipped": skipped,
         },
     )
+
+
+def _check_own(args: Args) -> None:
+    for name in ("num_crops", "layout", "config"):
+        if getattr(args, name) is not None:
+            flag = name.replace("_", "-")
+            raise SettingError(f"--{flag} is for files of other codebases. Got it with a run of our own; leave it out.")
 
 
 def _data(given: DataConfig, own: DataConfig) -> DataConfig:

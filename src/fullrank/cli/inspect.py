@@ -18,6 +18,8 @@ class Arguments:
 
     path: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """a run folder, a feature table, a checkpoint (.pt .pth .safetensors) of any codebase, or arrays (.npy .npz)"""
+    layout: str | None = None
+    """which codebase wrote the file, where its keys do not tell (a wrong name lists the known ones)"""
     json: _io.OptionalFile = None
     """write what is printed, and more, to this file as JSON"""
 
@@ -25,19 +27,23 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     """`fullrank inspect runs/first`."""
     args = _io.parse(Arguments, argv, "fullrank inspect", description=__doc__)
-    found = inspect_path(args.path)
+    found = inspect_path(args.path, args.layout)
     _show(found)
     _io.write_json(args.json, found)
 
 
-def inspect_path(path: Path) -> dict[str, Any]:
-    """What a path holds, as plain data; ``CheckpointError`` with one sentence where it is none of ours and no weights."""
+def inspect_path(path: Path, layout: str | None = None) -> dict[str, Any]:
+    """What a path holds, as plain data; ``CheckpointError`` with one sentence where it is none of ours and no weights.
+
+    A file of another codebase has "encoder": what `fullrank.load` makes of it, or "unknown_layout": why it makes nothing.
+    """
     if not path.exists():
         raise CheckpointError(f"inspect must be given a file or folder. There is no {path}; check the path.")
     if not path.is_dir():
         from fullrank.cli._contents import read_file
 
-        return read_file(path)
+        found = read_file(path)
+        return found | _encoder(path, layout) if found["kind"] == "weights" or layout else found
     if (path / "manifest.json").is_file():
         return _table(path)
     if (path / "config.json").is_file() or (path / "checkpoint.pt").is_file():
@@ -52,6 +58,17 @@ def inspect_path(path: Path) -> dict[str, Any]:
         f"{path} must be a run folder (config.json, checkpoint.pt) or a feature table (manifest.json). Got {got}; "
         "name a file or folder inside."
     )
+
+
+def _encoder(path: Path, layout: str | None) -> dict[str, Any]:
+    from fullrank.checkpoint.interop.identify import describe, identify
+
+    try:
+        return {"encoder": describe(identify(path, layout))}
+    except CheckpointError as error:
+        if layout is not None:
+            raise
+        return {"unknown_layout": str(error)}
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -213,6 +230,12 @@ def _show_weights(found: dict[str, Any]) -> None:
         "NaN or infinite": ", ".join(found["not_finite"]) or "none",
     }
     _facts(f"{found['path']}: {what}", facts)
+    if "encoder" in found:
+        about = found["encoder"]
+        facts = {**about, "dropped": {why: f"({count} tensors)" for why, count in about["dropped"].items()} or None}
+        _facts("the encoder in it (`fullrank extract` takes this file)", facts)
+    if "unknown_layout" in found:
+        _io.console.print(found["unknown_layout"], markup=False)
     if found.get("entries"):
         entries = list(found["entries"].items())
         shown = [(_short(name), _short(text)) for name, text in entries[:20]]

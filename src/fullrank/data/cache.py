@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from fullrank import draws
 from fullrank.config import settings_hash
-from fullrank.data.clips import select_frames
+from fullrank.data.clips import Choose, select_frames
 from fullrank.data.flow import flow_to_next, opencv
 from fullrank.data.lock import alone
-from fullrank.data.source import Source, Whole
+from fullrank.data.source import Source, Whole, chosen_of
 from fullrank.data.workers import in_processes
 from fullrank.errors import DataError, MediaError, SettingError
 from fullrank.types import Clip, ClipSpec
@@ -87,6 +87,13 @@ class CachedSource:
             streams = {name: values[rows] for name, values in whole.clip.streams.items()}
             clips.append(Clip(frames=frames[rows], pts_seconds=pts_seconds[rows], streams=streams))
         return clips
+
+    def read_chosen(self, index: int, choose: Choose) -> list[Clip]:
+        """The frames at the positions that ``choose`` names, of the cached canvas."""
+        whole = self.read_all(index, self.canvas_pixels)
+        times = whole.clip.pts_seconds
+        rate = len(times) / whole.duration_seconds if whole.duration_seconds else 1.0
+        return [chosen_of(whole.clip.frames, times, rows) for rows in choose(times, rate)]
 
     def read_all(self, index: int, canvas_pixels: int) -> Whole:
         """Every frame, as a view of the mapped file."""

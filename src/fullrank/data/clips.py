@@ -5,12 +5,19 @@ whose timestamp is at most t, so constant and variable frame rates need no disti
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float64, Int64
+from numpy.typing import NDArray
 
 from fullrank.config import DataConfig
 from fullrank.types import ClipSpec, ViewPlan
+
+FULL_SIZE = 10**6
+"""a canvas that no frame reaches"""
+Choose = Callable[[NDArray[np.float64], float], list[NDArray[np.int64]]]
+"""(times in seconds of all frames, frames a second) -> positions of the frames of each clip"""
 
 ROUNDING_SECONDS = 1e-3
 """a frame counts as shown this much before its timestamp: Matroska rounds timestamps to a millisecond"""

@@ -10,7 +10,7 @@ from rich.progress import Progress
 from fullrank.config import DataConfig
 from fullrank.data.cache import cached
 from fullrank.data.source import Source
-from fullrank.data.sources import cifar, moving_digits
+from fullrank.data.sources import cifar, moving_digits, video_sets
 from fullrank.data.sources.file_list import ListSource
 from fullrank.data.sources.folder import FolderSource
 from fullrank.data.subset import limited
@@ -70,6 +70,8 @@ def _named(data: DataConfig) -> Source:
         return limited(moving_digits.MovingDigitsSource(path, data.split), data.limit)
     if name in ("cifar10", "cifar100"):
         return limited(cifar.CifarSource(path, name, data.split), data.limit)
+    if name in video_sets.NAMES:
+        return limited(video_sets.VideoSetSource(path, name, data.split), data.limit)
     if data.split != "train":
         raise SettingError(
             f"--data.split is for data sets that have parts. Got '{data.split}' with {path}; give the path of the part."

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fullrank.data.clips import Choose
 from fullrank.types import Clip, ClipSpec
 
 
@@ -23,6 +24,11 @@ class Whole:
     """of the record within its file"""
     end_seconds: float = math.inf
     """of the record within its file"""
+
+
+def chosen_of(frames: NDArray[np.uint8], pts_seconds: NDArray[np.float64], rows: NDArray[np.int64]) -> Clip:
+    """The clip of some of a record's frames."""
+    return Clip(frames=frames[rows], pts_seconds=pts_seconds[rows])
 
 
 class Source(Protocol):
@@ -55,6 +61,13 @@ class Source(Protocol):
 
         A fraction in [0, 1) places a clip in its record: 0 = it starts with the record, nearly 1 = it ends with it.
         A record shorter than a clip is looped.
+        """
+        ...
+
+    def read_chosen(self, index: int, choose: Choose) -> list[Clip]:
+        """The frames at the positions that ``choose`` names, at full size; ``MediaError`` as in ``read``.
+
+        ``choose(times in seconds of all frames, frames a second)`` gives the positions of the frames of each clip.
         """
         ...
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fullrank import draws
 from fullrank.config import settings_hash
+from fullrank.data.clips import Choose
 from fullrank.data.source import Source, Whole
 from fullrank.types import Clip, ClipSpec
 
@@ -31,6 +32,10 @@ class Subset:
     def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
         """One clip for each fraction."""
         return self._source.read(int(self._kept[index]), fractions, spec)
+
+    def read_chosen(self, index: int, choose: Choose) -> list[Clip]:
+        """The frames at the positions that ``choose`` names."""
+        return self._source.read_chosen(int(self._kept[index]), choose)
 
     def read_all(self, index: int, canvas_pixels: int) -> Whole:
         """Every frame."""

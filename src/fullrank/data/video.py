@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from fullrank.data.clips import ROUNDING_SECONDS, window_times
+from fullrank.data.clips import FULL_SIZE, ROUNDING_SECONDS, Choose, window_times
 from fullrank.data.video_file import FORWARD_SECONDS, MediaInfo, Timed, VideoFile, quarter_turns
 from fullrank.errors import MediaError
 from fullrank.types import Clip, ClipSpec
@@ -175,6 +175,39 @@ def decode_all(
         times.append(before[0])
         pictures.append(video.picture(before[1], canvas_pixels))
         return Clip(frames=np.stack(pictures), pts_seconds=np.array(times, dtype=np.float64))
+    finally:
+        video.close()
+
+
+def read_chosen(
+    path: str | os.PathLike[str],
+    choose: Choose,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> list[Clip]:
+    """The frames at given positions, at full size: the file is decoded twice, once to count, and only those are converted.
+
+    ``choose(times of all frames within the window, their rate)`` -> positions of the frames of each clip.
+    """
+    video = VideoFile(path)
+    try:
+        start = (start_seconds or 0.0) - ROUNDING_SECONDS
+        end = math.inf if end_seconds is None else end_seconds
+        times = np.array([at for at, _ in video.frames(None) if start <= at < end], dtype=np.float64)
+        if not len(times):
+            raise video.nothing()
+        span = float(times[-1] - times[0])
+        rate = video.rate or (len(times) - 1) / span if span > 0 else 25.0
+        wanted = choose(times, rate)
+        needed = {int(i) for rows in wanted for i in rows}
+        pictures: dict[int, NDArray[np.uint8]] = {}
+        inside = (frame for at, frame in video.frames(None) if start <= at < end)
+        for i, frame in enumerate(inside):
+            if i in needed:
+                pictures[i] = video.picture(frame, FULL_SIZE)
+            if i >= max(needed):
+                break
+        return [Clip(frames=np.stack([pictures[int(i)] for i in rows]), pts_seconds=times[rows]) for rows in wanted]
     finally:
         video.close()
 

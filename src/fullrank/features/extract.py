@@ -1,6 +1,7 @@
 """From an encoder and a source to a feature table on disk; the same checkpoint, data and settings are a cache hit."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from fullrank.data.loader import in_order
 from fullrank.data.open import open_source
 from fullrank.data.source import Source
 from fullrank.errors import DataError
-from fullrank.features.table import TableWriter, is_current, read_table
+from fullrank.features.table import branch_folder, is_current, read_table
+from fullrank.features.write import TableWriter
 from fullrank.types import ClipBatch, ClipSpec, FeatureTable
 from fullrank.views.plan import center_views
 
 THUMBNAIL_PIXELS = 72
+ALL = "all"
+"""as a branch: every branch of the method"""
 
 
 def extract(
@@ -43,45 +47,63 @@ def extract(
 
     float32 unless ``bf16``; the centre crop of each frame; unreadable files are left out and named in the manifest. A table
     that is there already with the same hashes is read instead. ``DataError`` where nothing could be read.
+
+    ``branch`` "all" decodes once for every branch that the method has: the table of what the paper evaluates goes to ``out``
+    and is returned, those of the others to ``out``-<branch> (``features.table.branch_folder``).
     """
     encoder = load(encoder, device) if isinstance(encoder, str | Path) else encoder
     source = open_source(Path(source)) if isinstance(source, str | Path) else source
     out, spec = Path(out), encoder.clip_spec
-    key = manifest_key(encoder, source, num_clips=num_clips, branch=branch, bf16=bf16)
-    if is_current(out, key) and (not thumbnails or (out / "thumbnails.npy").exists()):
+    branches = encoder.method.branches
+    wanted = {None: out} | {name: branch_folder(out, name) for name in branches[1:]} if branch == ALL else {branch: out}
+    keys = {name: manifest_key(encoder, source, num_clips=num_clips, branch=name, bf16=bf16) for name in wanted}
+    current = all(is_current(wanted[name], key) for name, key in keys.items())
+    if current and (not thumbnails or (out / "thumbnails.npy").exists()):
         return read_table(out)
     augmentation = type(encoder.method).views(encoder.config.method).groups[0].augmentation
     where = next(encoder.method.parameters()).device
     if where.type == "cpu":
         keep_memory()
     small: list[NDArray[np.uint8]] = []
+    skipped: list[dict[str, str]] = []
     healthy_std = getattr(encoder.config.method, "target_std", None)  # of a method that fixes the scale of its embedding
-    manifest = {**key, "encoder": encoder.name, "steps": encoder.steps, "healthy_std": healthy_std, "command": command}
-    manifest["skipped"] = []
-    writer = TableWriter(out, record_ids=source.record_ids, classes=source.classes, manifest=manifest)
+    manifest = {"encoder": encoder.name, "steps": encoder.steps, "healthy_std": healthy_std, "command": command}
+    manifest |= {"branches": list(branches), "skipped": []}
     progress = Progress(console=Console(stderr=True), transient=True, disable=len(source) * num_clips < 500)
-    with writer, progress:
+    with ExitStack() as stack, progress:
+        writers = {
+            name: stack.enter_context(
+                TableWriter(
+                    folder,
+                    record_ids=source.record_ids,
+                    classes=source.classes,
+                    manifest={**keys[name], **manifest, "encoded": encoder.method.resolve_branch(name)},
+                )
+            )
+            for name, folder in wanted.items()
+        }
         task = progress.add_task(f"features of {encoder.name}", total=len(source))
-        skipped: list[dict[str, str]] = []
         for batch in in_order(source, spec, uniform_fractions(num_clips), batch_size=batch_size, num_workers=num_workers):
             skipped += [{"record": record, "reason": reason} for record, reason in batch.skipped]
             progress.advance(task, len(batch.index) + len(batch.skipped))
             if not len(batch.index):
                 continue
             pixels = center_views(batch, augmentation.size_pixels, augmentation.mean, augmentation.std, where)
-            with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
-                encoding = encoder(pixels.flatten(0, 1), branch)
             index = np.repeat(batch.index.numpy(), num_clips)
-            writer.append(
-                representation=encoding.representation.cpu().numpy(),
-                embedding=None if encoding.embedding is None else encoding.embedding.cpu().numpy(),
-                labels={name: values[index] for name, values in source.labels.items()},
-                record=index,
-                start_seconds=batch.start_seconds.flatten().numpy(),
-            )
+            for name, writer in writers.items():
+                with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
+                    encoding = encoder(pixels.flatten(0, 1), name)
+                writer.append(
+                    representation=encoding.representation.cpu().numpy(),
+                    embedding=None if encoding.embedding is None else encoding.embedding.cpu().numpy(),
+                    labels={label: values[index] for label, values in source.labels.items()},
+                    record=index,
+                    start_seconds=batch.start_seconds.flatten().numpy(),
+                )
             if thumbnails:
                 small.append(_thumbnails(batch))
-        writer.manifest["skipped"] = skipped
+        for writer in writers.values():
+            writer.manifest["skipped"] = skipped
         if len(skipped) == len(source):
             first = f"; first reason: {skipped[0]['record']}: {skipped[0]['reason']}" if skipped else ""
             raise DataError(

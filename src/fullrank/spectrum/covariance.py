@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fullrank.errors import DataError, ShapeError
+from fullrank.spectrum.files import read_features
 from fullrank.types import Spectrum
 
 Array = NDArray[np.generic]
@@ -154,9 +155,9 @@ def spectra_of(
 
 
 def load_features(x: Array | Tensor | str | Path) -> Array:
-    """[n, d], memory-mapped where ``x`` is a path (of a .npy, a .npz with one array, or a feature table's folder)."""
+    """[n, d]; a path is read by ``files.read_features``: arrays and tensors of most kinds, or a feature table's folder."""
     if isinstance(x, str | Path):
-        x = _read(Path(x))
+        x = read_features(x)
     elif isinstance(x, Tensor):
         x = x.detach().cpu().double().numpy()
     if x.ndim != 2:
@@ -164,32 +165,6 @@ def load_features(x: Array | Tensor | str | Path) -> Array:
     if x.dtype.kind not in "fiu":
         raise ShapeError(f"features must be real numbers. Got {x.dtype}.")
     return x
-
-
-def _read(path: Path) -> Array:
-    file = path / "representation.npy" if path.is_dir() else path
-    if not file.exists():
-        hint = " A feature table's folder holds representation.npy; `fullrank extract` writes one." if path.is_dir() else ""
-        raise DataError(f"{file} must be a file of features. Got nothing there.{hint}")
-    try:
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as archive:
-                if len(archive.files) != 1:
-                    raise DataError(f"{file} must hold one array. Got {len(archive.files)}: {', '.join(archive.files)}.")
-                return np.asarray(archive[archive.files[0]])
-        if file.stat().st_size == 0:
-            raise DataError(f"{file} must be an array [n, d] as numpy.save writes it. Got an empty file.")
-        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"{file} cannot be read: {error.strerror}.") from None
-        raise DataError(
-            f"{file} must be an array of numbers [n, d] as numpy.save writes it. Got something else; "
-            "pickled objects are never read."
-        ) from None
-    if not isinstance(loaded, np.ndarray):
-        raise DataError(f"{file} must hold one array [n, d]. Got an archive; name it .npz.")
-    return loaded
 
 
 def blocks(x: Array, block_rows: int | None = None) -> Iterator[Array]:

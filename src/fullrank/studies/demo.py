@@ -26,7 +26,7 @@ from fullrank.engine.observers import read_lines
 from fullrank.evaluation.knn import knn
 from fullrank.evaluation.linear import linear
 from fullrank.features.extract import extract
-from fullrank.features.table import write_table
+from fullrank.features.write import write_table
 from fullrank.recipes import recipe
 from fullrank.spectrum.measures import measure_all
 from fullrank.types import FeatureTable

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike, NDArray
 
-from fullrank.data.clips import select_frames
-from fullrank.data.source import Whole
+from fullrank.data.clips import Choose, select_frames
+from fullrank.data.source import Whole, chosen_of
 from fullrank.errors import ShapeError
 from fullrank.types import Clip, ClipSpec
 
@@ -61,6 +61,11 @@ class ArraySource:
             return [self.read_all(index, spec.canvas_pixels).clip] * len(fractions)
         chosen = [select_frames(self._pts_seconds, self._duration_seconds, f, spec) for f in fractions]
         return [Clip(frames=self._frames[index, rows], pts_seconds=self._pts_seconds[rows]) for rows in chosen]
+
+    def read_chosen(self, index: int, choose: Choose) -> list[Clip]:
+        """The frames at the positions that ``choose`` names."""
+        rate = len(self._pts_seconds) / self._duration_seconds if self._duration_seconds else 1.0
+        return [chosen_of(self._frames[index], self._pts_seconds, rows) for rows in choose(self._pts_seconds, rate)]
 
     def read_all(self, index: int, canvas_pixels: int) -> Whole:
         """Every frame, at its own size."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fullrank.data.clips import kept_size
+from fullrank.data.clips import FULL_SIZE, Choose, kept_size
 from fullrank.data.image import image_info, read_image
-from fullrank.data.source import Whole
-from fullrank.data.video import decode_all, probe, read_clips
+from fullrank.data.source import Whole, chosen_of
+from fullrank.data.video import decode_all, probe, read_chosen, read_clips
 from fullrank.draws import permutation
 from fullrank.errors import DataError
 from fullrank.types import Clip, ClipSpec
@@ -40,6 +40,13 @@ class MediaFile:
         if self.is_image:
             return [read_image(self.path, spec.canvas_pixels)] * len(fractions)
         return read_clips(self.path, fractions, spec, self.start_seconds, self.end_seconds)
+
+    def read_chosen(self, choose: Choose) -> list[Clip]:
+        """The frames at the positions that ``choose`` names, at full size."""
+        if not self.is_image:
+            return read_chosen(self.path, choose, self.start_seconds, self.end_seconds)
+        picture = read_image(self.path, FULL_SIZE)
+        return [chosen_of(picture.frames, picture.pts_seconds, rows) for rows in choose(picture.pts_seconds, 1.0)]
 
     def read_all(self, canvas_pixels: int) -> Whole:
         """Every frame."""
@@ -84,6 +91,10 @@ class FileSource:
     def read(self, index: int, fractions: Sequence[float], spec: ClipSpec) -> list[Clip]:
         """One clip for each fraction; ``MediaError`` where the file cannot be decoded."""
         return self.file(index).read(fractions, spec)
+
+    def read_chosen(self, index: int, choose: Choose) -> list[Clip]:
+        """The frames at the positions that ``choose`` names, at full size; ``MediaError`` as in ``read``."""
+        return self.file(index).read_chosen(choose)
 
     def read_all(self, index: int, canvas_pixels: int) -> Whole:
         """Every frame of the record, for the cache."""

@@ -1,0 +1,77 @@
+"""An encoder from a file of another codebase: ``fullrank.load("SimCLR_SlowR50_8x8_T2_epoch_00200.pth")``."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fullrank.checkpoint.encoding import Encoding
+from fullrank.checkpoint.interop.identify import Identified, identify
+from fullrank.checkpoint.save import hash_of_tensors
+from fullrank.data.open import open_source
+from fullrank.data.positions import positions
+from fullrank.errors import SettingError
+from fullrank.types import Clip, Preparation
+from fullrank.views.prepare import prepare
+
+OWN = "own"
+"""the branch that the codebase evaluates"""
+
+
+class ImportedEncoder:
+    """A network of another codebase, ready to encode, with that codebase's way of preparing videos and images."""
+
+    def __init__(self, found: Identified):
+        self.found, self.network, self.preparation = found, found.network.eval(), found.preparation
+        self.name = f"{found.method} ({found.path.name})"
+        self.checkpoint_hash = hash_of_tensors(self.network.state_dict())
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network that is kept: an ordinary module."""
+        return self.network.backbone  # type: ignore[return-value]
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The codebase's own choice, and the second copy where the file holds one (momentum, target, student, context)."""
+        return (OWN,) if self.network.second is None else (OWN, str(self.network.second_name))
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor, branch: str | None = None) -> Encoding:
+        """Normalised pixels [batch, channels, time, height, width] -> what the codebase's network gives, float32.
+
+        DPC: [batch, blocks, channels, time, height, width]. ``SettingError`` for a branch that the file does not hold.
+        """
+        if branch is not None and branch not in self.branches:
+            raise SettingError(f"branch must be one of {', '.join(self.branches)} for this file. Got '{branch}'.")
+        network = self.network if branch in (None, OWN) else self.network.second
+        device = next(self.network.parameters()).device
+        found = network(pixels.to(device))  # type: ignore[operator]
+        return Encoding(embedding_is_normalized=found["embedding_raw"] is not None, **found)
+
+    def preprocess(self, path: str | Path, clips: int = 1, crops: int = 1) -> Tensor:
+        """Every video or image of ``path`` as the codebase prepares it, one view after the other of each record.
+
+        [records * clips * crops, channels, time, crop, crop]; DPC: [.., blocks, channels, time, crop, crop].
+        """
+        source = open_source(Path(path))
+        views = []
+        for index in range(len(source)):
+            chosen = source.read_chosen(index, lambda times, rate: positions(self.preparation, times, rate, clips))
+            views += [prepared(clip, self.preparation, crops) for clip in chosen]
+        return torch.cat(views)
+
+
+def prepared(clip: Clip, how: Preparation, crops: int) -> Tensor:
+    """The views of one clip, cut into blocks where the network wants them."""
+    pixels = prepare(clip.frames, how, crops)
+    if not how.num_blocks:
+        return pixels
+    return pixels.unflatten(2, (how.num_blocks, -1)).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+def load_imported(path: Path, layout: str | None = None, device: str = "cpu") -> ImportedEncoder:
+    """The encoder in a file of another codebase; ``CheckpointError`` where its layout is not known."""
+    found = identify(path, layout)
+    found.network.to(device)
+    return ImportedEncoder(found)

@@ -1,0 +1,21 @@
+"""An encoder from whatever holds one: ``fullrank.load("runs/first")``, ``fullrank.load("moco_v2_800ep_pretrain.pth.tar")``."""
+
+from pathlib import Path
+
+from fullrank.checkpoint import encoder
+from fullrank.checkpoint.imported import ImportedEncoder, load_imported
+from fullrank.checkpoint.save import FILE
+
+
+def load(path: str | Path, device: str = "cpu", *, layout: str | None = None) -> encoder.Encoder | ImportedEncoder:
+    """The encoder of a run folder, or of a file of another codebase.
+
+    ``layout``: which codebase's, where the file's keys do not tell (`fullrank inspect FILE` says). ``CheckpointError`` where
+    there is none, where it belongs to another method, or where its layout is not known.
+    """
+    return load_imported(Path(path), layout, device) if is_foreign(Path(path), layout) else encoder.load(path, device)
+
+
+def is_foreign(path: Path, layout: str | None = None) -> bool:
+    """Whether ``path`` is a file, and not the checkpoint in a run folder of ours."""
+    return path.is_file() and (layout is not None or path.name != FILE or not (path.parent / "config.json").exists())

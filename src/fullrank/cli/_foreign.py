@@ -1,0 +1,100 @@
+"""`fullrank extract` of a file of another codebase."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fullrank.cli._io import console, write_json
+from fullrank.errors import CheckpointError, SettingError, did_you_mean
+
+if TYPE_CHECKING:
+    from fullrank.checkpoint.imported import ImportedEncoder
+    from fullrank.cli.extract import Args
+
+READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers")
+
+
+def extract_file(path: Path, args: "Args", command: str, json_path: str | None) -> None:
+    """Load, prepare as its codebase does, encode, and write the table."""
+    from fullrank.checkpoint.imported import load_imported
+    from fullrank.data.open import open_source
+    from fullrank.features.foreign import PER_RECORD, extract_imported
+
+    _check(args)
+    encoder = load_imported(path, args.layout, args.device)
+    if args.config is not None:
+        _configure(encoder, args.config)
+    if args.branch is not None and args.branch not in encoder.branches:
+        near = did_you_mean(args.branch, encoder.branches)
+        raise SettingError(f"branch must be one of {', '.join(encoder.branches)} for this file. Got {args.branch}.{near}")
+    source, how = open_source(args.data), encoder.preparation
+    clips, crops = args.num_clips or how.clips, args.num_crops or how.crops
+    first = os.environ.get("RANK", "0") == "0"  # torchrun's processes share the work, and one speaks
+    if first:
+        console.print(
+            f"{encoder.found.layout.codebase}: {encoder.found.method}, {encoder.found.certainty}; {source.description}; "
+            f"{clips} x {crops} views of each record, {how.num_frames} frames of {how.crop} pixels",
+            markup=False,
+        )
+    start = time.perf_counter()
+    table = extract_imported(
+        encoder,
+        source,
+        args.out,
+        clips=clips,
+        crops=crops,
+        batch_size=args.batch_size,
+        num_workers=args.data.num_workers,
+        branch=args.branch,
+        bf16=args.bf16,
+        command=command,
+    )
+    if not first:
+        return
+    skipped = table.manifest["skipped"]
+    embedding = None if table.embedding is None else table.embedding.shape[1]
+    kind = "none" if embedding is None else f"{embedding} (as the head gives it, and embedding_normalized)"
+    console.print(
+        f"{len(table.record)} views of {len(source)} records to {args.out} (means of each record in {args.out / PER_RECORD}): "
+        f"representation {table.representation.shape[1]}, embedding {kind}, labels {', '.join(table.labels) or 'none'}, "
+        f"{time.perf_counter() - start:.1f} s",
+        markup=False,
+    )
+    for item in skipped:
+        console.print(f"left out: {item['record']}: {item['reason']}", markup=False)
+    found: dict[str, Any] = {"out": str(args.out), "rows": len(table.record), "records": len(source), "skipped": skipped}
+    found |= {"representation": table.representation.shape[1], "embedding": embedding, "layout": encoder.found.layout.name}
+    write_json(json_path, found)
+
+
+def _check(args: "Args") -> None:
+    if args.data.path is None:
+        raise SettingError("--data.path must be given for a file of another codebase: a folder of videos or images. Got none.")
+    fields = type(args.data).model_fields
+    changed = [name for name in fields if getattr(args.data, name) != fields[name].default and name not in READ]
+    if changed:
+        flag = changed[0].replace("_", "-")
+        raise SettingError(
+            f"--data.{flag} is the codebase's own for such a file. Got {getattr(args.data, changed[0])}; leave it out, or give "
+            "its settings with --config."
+        )
+    if args.thumbnails:
+        raise SettingError("--thumbnails is for runs of our own. Got it with a file of another codebase; leave it out.")
+
+
+def _configure(encoder: "ImportedEncoder", config: Path) -> None:
+    """Frames, rate and crop from a settings file of the codebase."""
+    preparation = encoder.found.layout.preparation
+    if not callable(preparation):
+        raise SettingError(
+            f"--config is for PySlowFast's files. Got it with layout '{encoder.found.layout.name}'; leave it out."
+        )
+    try:
+        text = config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"--config must be a readable YAML file. Got {config} ({error}).") from None
+    try:
+        encoder.preparation = preparation({"cfg": text})
+    except CheckpointError as error:
+        raise SettingError(f"--config {config}: {error}") from None

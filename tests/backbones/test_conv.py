@@ -1,0 +1,34 @@
+"""A strided convolution of a 1x1 map has the gradient that mathematics says, in bfloat16 on a CPU too."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fullrank.backbones.conv import Conv2d, Conv3d
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+@pytest.mark.parametrize(("cls", "kernel"), [(Conv2d, (3, 3)), (Conv3d, (1, 3, 3)), (Conv3d, (3, 3, 3))])
+def test_gradient_in_bfloat16_is_that_of_float32(cls, kernel, side):
+    torch.manual_seed(0)
+    stride, padding = ((1,) if len(kernel) == 3 else ()) + (2, 2), tuple(k // 2 for k in kernel)
+    conv = cls(16, 32, kernel, stride, padding, bias=False)
+    x = torch.randn(8, 16, *((4,) if len(kernel) == 3 else ()), side, side)
+    expected = conv.weight.detach().clone().requires_grad_()
+    (F.conv2d if len(kernel) == 2 else F.conv3d)(x, expected, None, stride, padding).square().sum().backward()
+    for _ in range(5):
+        garbage = [torch.full((size,), float("nan")) for size in (conv.weight.numel(), 2 * conv.weight.numel())]
+        del garbage
+        conv.weight.grad = None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = conv(x)
+        y.float().square().sum().backward()
+        torch.testing.assert_close(conv.weight.grad, expected.grad, atol=0.03 * float(expected.grad.abs().max()), rtol=0.05)
+
+
+def test_output_is_torchs():
+    x = torch.randn(2, 4, 3, 1, 1)
+    conv = Conv3d(4, 5, (3, 3, 3), (1, 2, 2), (1, 1, 1))
+    torch.testing.assert_close(conv(x), F.conv3d(x, conv.weight, conv.bias, (1, 2, 2), (1, 1, 1)))
+    uneven = Conv3d(4, 5, (1, 1, 1), (1, 2, 2), (0, 1, 1))
+    torch.testing.assert_close(uneven(x), F.conv3d(x, uneven.weight, uneven.bias, (1, 2, 2), (0, 1, 1)))
