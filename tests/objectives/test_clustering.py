@@ -82,6 +82,14 @@ def test_refuses_codes_without_another_view():
         swapped_prediction(torch.ones(4, 1, 3), torch.ones(4, 1, 3))
 
 
+def test_entropies_are_those_of_their_definition():
+    scores, t = normal(6, 4).tanh(), 0.3
+    p = [[math.exp(float(x) / t) / sum(math.exp(float(y) / t) for y in row) for x in row] for row in scores]
+    mean = [sum(row[k] for row in p) / 6 for k in range(4)]
+    expected = [-sum(q * math.log(q) for q in mean), -sum(q * math.log(q) for row in p for q in row) / 6]
+    assert [float(h) for h in assignment_entropies(scores, temperature=t)] == pytest.approx(expected, abs=1e-10)
+
+
 def test_entropies_tell_cluster_collapse_from_indecision():
     one_prototype = torch.tensor([[9.0, 0.0, 0.0]]).expand(6, 3)
     undecided = torch.zeros(6, 3)

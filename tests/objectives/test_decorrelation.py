@@ -8,9 +8,12 @@ import torch
 from fullrank.errors import NonFiniteError, ShapeError
 from fullrank.objectives.decorrelation import (
     barlow_twins,
+    covariance,
+    invariance,
     normalized_mse,
     second_moment,
     tico,
+    variance,
     vicreg,
     vicreg_across,
     w_mse,
@@ -62,6 +65,13 @@ def test_is_the_papers_equations(views):
     z = 0.8 * normal(6, views, 4)
     for got, expected in zip(vicreg(z), naive(z), strict=True):
         assert float(got) == pytest.approx(expected, abs=1e-10)
+
+
+def test_each_term_of_vicreg_is_the_papers_equation():
+    z0, z1 = 0.8 * normal(6, 4), 0.8 * normal(6, 4, seed=1)
+    expected = naive(torch.stack([z0, z1], dim=1))
+    got = (invariance(z0, z1), (variance(z0) + variance(z1)) / 2, covariance(z0) + covariance(z1))
+    assert [float(term) for term in got] == pytest.approx(expected, abs=1e-10)
 
 
 def test_gradient():
@@ -155,10 +165,30 @@ def test_whitened_rows_have_no_mean_and_the_identity_as_covariance():
         torch.testing.assert_close(part.T.cov(), torch.eye(4, dtype=torch.float64))
 
 
-def test_whitening_is_by_the_inverse_cholesky_factor():
-    v = normal(9, 4)
-    factor = torch.linalg.cholesky(0.9 * v.T.cov() + 0.1 * torch.eye(4, dtype=torch.float64))
-    torch.testing.assert_close(whiten(v, epsilon=0.1), (v - v.mean(0)) @ torch.linalg.inv(factor).T)
+def naive_whiten(rows, epsilon=0.0):
+    """Ermolov et al., section 3, with the authors' epsilon: a Cholesky factor by its recursion, undone row by row."""
+    n, d = rows.shape
+    mean = [sum(float(rows[k, a]) for k in range(n)) / n for a in range(d)]
+    x = [[float(rows[k, a]) - mean[a] for a in range(d)] for k in range(n)]
+    cov = [
+        [(1 - epsilon) * sum(x[k][a] * x[k][b] for k in range(n)) / (n - 1) + epsilon * (a == b) for b in range(d)]
+        for a in range(d)
+    ]
+    lower = [[0.0] * d for _ in range(d)]
+    for a in range(d):
+        for b in range(a + 1):
+            rest = cov[a][b] - sum(lower[a][c] * lower[b][c] for c in range(b))
+            lower[a][b] = math.sqrt(rest) if a == b else rest / lower[b][b]
+    for row in x:
+        for a in range(d):
+            row[a] = (row[a] - sum(lower[a][b] * row[b] for b in range(a))) / lower[a][a]
+    return torch.tensor(x, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+def test_whitening_is_by_the_inverse_cholesky_factor(epsilon):
+    v = normal(9, 4) @ normal(4, 4, seed=2) + 3
+    torch.testing.assert_close(whiten(v, epsilon=epsilon), naive_whiten(v, epsilon), atol=1e-10, rtol=0)
 
 
 def naive_w_mse(v, order):
@@ -167,8 +197,7 @@ def naive_w_mse(v, order):
     z = torch.empty_like(v)
     for part in order:
         for i in range(views):
-            rows = v[part, i]
-            z[part, i] = (rows - rows.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(rows.T.cov())).T
+            z[part, i] = naive_whiten(v[part, i])
     total, pairs = 0.0, [(i, j) for i in range(views) for j in range(i + 1, views)]
     for i, j in pairs:
         for k in range(n):
@@ -228,7 +257,7 @@ def test_tico_is_the_papers_equation():
 def test_second_moment_is_the_mean_outer_product_of_unit_rows():
     z = normal(5, 3)
     expected = sum(torch.outer(row, row) / row.norm() ** 2 for row in z) / 5
-    torch.testing.assert_close(second_moment(7 * z), expected)
+    torch.testing.assert_close(second_moment(7 * z), expected, atol=1e-10, rtol=0)
     assert float(second_moment(z).trace()) == pytest.approx(1.0)
 
 

@@ -23,8 +23,8 @@ def nt_xent(z: Float[Tensor, "n views d"], *, temperature: float = 0.1) -> Float
     l(i, j) = -log( exp(s_ij / t) / (exp(s_ij / t) + sum_k exp(s_ik / t)) ), with s the cosine similarity and k over
     the views of all *other* records; the loss is the mean over all ordered pairs i != j of views of one record. With
     two views this is eq. 1 of Chen et al., ICML 2020 (their sum over k != i is the positive and the other records),
-    with more it is the form of PySlowFast's multi-view masks: the record's other positives are no negatives of a
-    pair.
+    with more it is the form of PySlowFast's multi-view masks and of pytorch-metric-learning: the record's other positives
+    are no negatives of a pair. (Later versions of solo-learn put all positives of a row into one logarithm.)
 
     Range (0, inf); at complete collapse log(1 + views (n - 1)), so log(2 n - 1) with two views.
 
@@ -81,8 +81,8 @@ def paired_nce(anchors: Float[Tensor, "n d"], others: Float[Tensor, "n d"], *, t
     """InfoNCE across two sets of embeddings: row i of one finds row i of the other among all its rows.
 
     L = -(1/n) sum_i log( exp(s(a_i, b_i) / t) / sum_k exp(s(a_i, b_k) / t) ), s the cosine similarity: the loss of NNCLR
-    (Dwibedi et al., ICCV 2021, algorithm 1) and of DirectCLR's code. Unlike in ``nt_xent`` the rows of a's own side are no
-    negatives. Accuracy is the share of rows whose partner is nearer than every other row, in 0..1.
+    (Dwibedi et al., ICCV 2021, algorithm 1) and of DirectCLR's code; times 2 t that of MoCo v3. Unlike in ``nt_xent`` the rows
+    of a's own side are no negatives. Accuracy is the share of rows whose partner is nearer than every other row, in 0..1.
 
     Range (0, inf); at complete collapse of ``others`` log n and accuracy 0, whatever the anchors are.
 
@@ -108,7 +108,8 @@ def nearest(queries: Float[Tensor, "n d"], support: Float[Tensor, "k d"]) -> Flo
     """The row of ``support`` that is nearest to each query, on the unit sphere; without gradient.
 
     NN(z, Q) = argmin over q in Q of ||z - q||_2 (Dwibedi et al., ICCV 2021, section 3.2); queries and support are
-    L2-normalised here, so that it is the row of the largest cosine. At complete collapse of the support its one vector.
+    L2-normalised here, so that it is the row of the largest cosine (lightly gives the row back with its length). At complete
+    collapse of the support its one vector.
 
     >>> nearest(torch.tensor([[5.0, 1.0]]), torch.eye(2)).tolist()
     [[1.0, 0.0]]
@@ -186,7 +187,8 @@ def memory_nce(
 
     h(u, v) = exp(s(u, v) / t) / (exp(s(m_i, v) / t) + sum_k exp(s(m_k, v) / t)) for the bank's rows m, s the cosine;
     L = -log h(m_i, v) - sum over negatives k of log(1 - h(m_k, v)), the mean over records. ``usable`` is False where a
-    negative is the record itself.
+    negative is the record itself. (The authors' later code, VISSL, estimates the denominator once, from the first batch, and
+    weighs against noise of known density; that is another loss.)
 
     Range (0, inf); at complete collapse with k usable negatives log(k + 1) - k log(k / (k + 1)), which is near log(k) + 1.
 
@@ -223,9 +225,9 @@ def triplet(
 
     L = max(||f(A) - f(P)||^2 - ||f(A) - f(N)||^2 + margin, 0), the mean over triplets (Schroff, Kalenichenko, Philbin,
     "FaceNet", CVPR 2015, arXiv 1503.03832, equations 2 to 4). Every ordered pair of a record's views is an (A, P).
-    ``mining``: "semi_hard": the nearest negative that is farther than the positive, where there is none the farthest one;
-    "hardest": the nearest; "all": each negative makes a triplet. ``normalize``: embeddings on the unit sphere.
-    Distances that choose have no gradient of their own.
+    ``mining``: "semi_hard": the nearest negative that is farther than the positive, where there is none the farthest one
+    (pytorch-metric-learning then makes no triplet); "hardest": the nearest; "all": each negative makes a triplet.
+    ``normalize``: embeddings on the unit sphere. Distances that choose have no gradient of their own.
 
     Range [0, inf) ([0, 4 + margin] where normalised); at complete collapse the margin.
 

@@ -47,8 +47,9 @@ def variance(z: Float[Tensor, "n d"], *, target_std: float = 1.0, epsilon: float
 def covariance(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Sum of the squared off-diagonal covariances over the number of dimensions.
 
-    c(Z) = (1/d) sum_{i != j} C(Z)_ij^2 with C = (Z - mean)^T (Z - mean) / (n - 1) (Bardes et al., eq. 3 and 4).
-    Range [0, inf); at complete collapse 0.
+    c(Z) = (1/d) sum_{i != j} C(Z)_ij^2 with C = (Z - mean)^T (Z - mean) / (n - 1) (Bardes et al., eq. 3 and 4). The weight 1
+    belongs to this form; without the 1/d, as some texts print it, the term is d times as large. Range [0, inf); at complete
+    collapse 0.
 
     >>> covariance(torch.tensor([[1.0, 1.0], [-1.0, -1.0]])).item()
     4.0
@@ -64,8 +65,8 @@ def vicreg(z: Float[Tensor, "n views d"], *, target_std: float = 1.0, epsilon: f
     """The three terms over all pairs of views (Bardes et al., eq. 6).
 
     Each term is the mean over the pairs (i, j) of views: of s(Z_i, Z_j), of (v(Z_i) + v(Z_j)) / 2, and of c(Z_i) + c(Z_j). The
-    variance term is the mean over the two branches, as in the authors' code (the paper's equation sums them); the
-    covariance term is their sum, as in both. At complete collapse (0, gamma - sqrt(epsilon), 0).
+    variance term is the mean over the two branches, as in the authors' code (the paper's equation, and solo-learn, sum them);
+    the covariance term is their sum, as in both. At complete collapse (0, gamma - sqrt(epsilon), 0).
 
     >>> [round(term.item(), 4) for term in vicreg(torch.ones(4, 2, 3))]
     [0.0, 0.99, 0.0]
@@ -224,8 +225,8 @@ def tico(z: Float[Tensor, "n d"], target: Float[Tensor, "n d"], memory: Float[Te
 
     (1/2n) sum_i ||z_i - z'_i||^2 = 1 - mean cos(z_i, z'_i), and (1/n) sum_i z_i^T C z_i, with z L2-normalised, z' the
     teacher's, and C = beta C_old + (1 - beta) B the memory of second moments up to this batch. Neither z' nor C carries a
-    gradient. Ranges [0, 2] and [0, 1] (the largest eigenvalue of C); the second is 1/d where z is spread evenly, and at
-    complete collapse, once C has forgotten what was before, 1.
+    gradient (as in lightly). Ranges [0, 2] and [0, 1] (the largest eigenvalue of C); the second is 1/d where z is spread
+    evenly, and at complete collapse, once C has forgotten what was before, 1.
 
     >>> z = torch.tensor([[3.0, 0.0]])
     >>> [term.item() for term in tico(z, z, second_moment(z))]
