@@ -1,17 +1,21 @@
 """Every method that is found holds to the contract; broken methods are found out."""
 
+import os
+
 import pytest
 import torch
 
+from fullrank.errors import SettingError
 from fullrank.methods._method import available, load_method
 from fullrank.methods.simclr import SimCLR
 from fullrank.recipes import recipe
 from fullrank.testing import POINTS, Nonconformance, Subject, check_method
 from fullrank.testing.lab import context
 from fullrank.testing.processes import check_processes
-from fullrank.testing.runs import resume
+from fullrank.testing.runs import MARGINS, above_random, resume
 
 METHODS = list(available())
+training = pytest.mark.skipif("FULLRANK_TRAINING" not in os.environ, reason="trains for minutes: `make test-full` does it")
 
 
 @pytest.mark.parametrize("point", list(POINTS))
@@ -30,6 +34,37 @@ def test_a_resumed_run_ends_in_the_same_weights_and_no_label_is_touched(name, tm
 
 def test_two_processes_reach_the_weights_of_one(tmp_path):
     check_processes(METHODS, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained_in(tmp_path_factory):
+    """One world for all runs."""
+    return tmp_path_factory.mktemp("trained")
+
+
+@training
+@pytest.mark.parametrize("name", MARGINS)
+def test_a_tiny_run_beats_random_weights(name, trained_in):
+    above_random(recipe(f"{name}.tiny"), trained_in, margins=MARGINS[name])
+
+
+@training
+def test_a_run_that_learns_nothing_is_found_out(trained_in, monkeypatch):
+    forward = SimCLR.forward
+
+    def constant(self, views, ctx):
+        output = forward(self, views, ctx)
+        output.losses["nt_xent"] = 0.0 * output.losses["nt_xent"] + 1.0
+        return output
+
+    monkeypatch.setattr(SimCLR, "forward", constant)
+    with pytest.raises(Nonconformance, match="points above random weights"):
+        above_random(recipe("simclr.tiny"), trained_in, margins=MARGINS["simclr"])
+
+
+def test_a_margin_of_something_else_is_refused(tmp_path):
+    with pytest.raises(SettingError, match="digit knn"):
+        above_random(recipe("simclr.tiny"), tmp_path, margins={"colour": 1.0})
 
 
 class Broken(SimCLR):

@@ -6,7 +6,7 @@ import pytest
 
 from fullrank.cli import main
 from fullrank.cli.evaluate import Knn, Linear
-from fullrank.features.table import write_table
+from fullrank.features.write import write_table
 
 
 def _planted(n, seed, classes=3, d=8):

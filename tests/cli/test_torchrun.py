@@ -19,7 +19,7 @@ def test_two_processes_train_one_run_and_say_things_once(video_folder, small_fla
     done = torchrun("train", "vicreg.video", *flags, *small_flags, "--json", str(tmp_path / "out.json"))
     assert load_checkpoint(tmp_path / "run")["step"] == 2, done.stderr[-2000:]
     assert json.loads((tmp_path / "out.json").read_text())["steps"] == 2
-    assert "2 process(es)" in done.stderr
+    assert "with 2 processes" in done.stderr
     assert done.stderr.count("run folder: ") == 1
     assert done.stdout.count("2 steps, ") == 1
 

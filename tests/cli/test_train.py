@@ -1,7 +1,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fullrank.cli import main, train
 
@@ -36,6 +38,59 @@ def test_extract_evaluate_spectrum_report_inspect_follow(run, video_folder, tmp_
     assert main(["report", str(run / "run"), "--out", str(tmp_path / "r.html")]) == 0
     assert main(["inspect", str(run / "run")]) == 0
     assert "vicreg" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_not_resumed_but_says_how_to_train_longer(run, tmp_path, capsys):
+    shutil.copytree(run / "run", tmp_path / "run")
+    before = (tmp_path / "run" / "summary.json").read_text()
+    (tmp_path / "run" / "report.html").unlink()
+    assert main(["train", "--resume", str(tmp_path / "run"), "--json", str(tmp_path / "s.json")]) == 0
+    said = capsys.readouterr().out
+    assert "is finished at step 4 of 4 (all its steps are done)" in said
+    assert f"fullrank train vicreg.video --backbone.weights {tmp_path / 'run'}" in said
+    assert "clips/s" not in said
+    assert (tmp_path / "run" / "summary.json").read_text() == before, "a run of no steps has no speed"
+    assert json.loads((tmp_path / "s.json").read_text())["steps"] == 4
+    assert (tmp_path / "run" / "report.html").exists(), "what was missing is made"
+
+
+def test_a_run_whose_time_was_up_is_finished_too(run, tmp_path, capsys):
+    shutil.copytree(run / "run", tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text()) | {"steps": 3, "stopped": "budget"}
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert "is finished at step 3 of 4 (its time was up)" in capsys.readouterr().out
+
+
+def test_the_start_says_where_and_how_in_words(video_folder, small_flags, tmp_path, capsys):
+    flags = ["--data.path", str(video_folder), "--out", str(tmp_path / "b"), "--max-steps", "1", "--no-report", *small_flags]
+    assert main(["train", "vicreg.video", *flags]) == 0
+    said = capsys.readouterr().err
+    assert "on the CPU in float32 with 1 process\n" in said
+    assert "Warning" not in said
+
+
+def test_stills_for_clips_and_videos_for_stills_are_one_warning_that_names_the_recipe(
+    video_folder, small_flags, tmp_path, capsys
+):
+    (tmp_path / "pictures").mkdir()
+    for i in range(8):
+        Image.fromarray(np.full((40, 40, 3), 20 * i, np.uint8)).save(tmp_path / "pictures" / f"{i}.png")
+    flags = ["--max-steps", "1", "--no-report", *small_flags]
+    pictures = ["--data.path", str(tmp_path / "pictures"), "--out", str(tmp_path / "a")]
+    assert main(["train", "vicreg.video", *pictures, *flags]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "Warning" in line]
+    assert said == [
+        "Warning: these are still images, and every clip would be one of them, repeated 2 times; the recipe vicreg.images fits."
+    ]
+    videos = ["--data.path", str(video_folder), "--out", str(tmp_path / "b"), "--data.num-frames", "1"]
+    still = [flag for i, flag in enumerate(flags) if "--data.num-frames" not in (flag, flags[i - 1])]
+    assert main(["train", "vicreg.images", *videos, *still]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "Warning" in line]
+    assert said == [
+        "Warning: these are videos, of which the settings take single frames, so that motion is not seen; "
+        "the recipe vicreg.video fits."
+    ]
 
 
 def test_a_second_extraction_is_read_from_disk(run, video_folder, tmp_path):
@@ -86,11 +141,33 @@ def test_mistakes_end_with_one_sentence_and_exit_code_2(flags, message, capsys):
     assert len(error.strip().splitlines()) == 1
 
 
-def test_an_unknown_flag_names_the_nearest(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "vicreg.video", "--data.pth", "x"])
-    assert ended.value.code == 2
-    assert "--data.path" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("flags", "meant"),
+    [
+        (["train", "vicreg.video", "--data.pth", "x"], "--data.path"),
+        (["train", "vicreg.video", "--no-reprot"], "Did you mean --no-report?"),
+        (["train", "--resmue", "runs/first"], "Did you mean --resume?"),
+        (["views", "vicreg.video", "--recrods", "4"], "Did you mean --records?"),
+        (["views", "vicreg.video", "--galery"], "Did you mean --gallery?"),
+        (["extract", "runs/first", "--out", "x", "--jsno", "y"], "Did you mean --json?"),
+        (["report", "runs/first", "--jsn", "y"], "Did you mean --json?"),
+        (["demo", "--jsn", "y"], "Did you mean --json?"),
+        (["study", "what_prevents_collapse", "--jsn", "y"], "Did you mean --json?"),
+        (["spectrum", "a", "--jsn", "y"], "--json"),
+        (["scan", "a", "--jsn", "y"], "--json"),
+        (["inspect", "a", "--jsn", "y"], "--json"),
+        (["methods", "--jsn", "y"], "--json"),
+        (["recipes", "--jsn", "y"], "--json"),
+        (["evaluate", "knn", "a", "b", "--jsn", "y"], "--json"),
+    ],
+)
+def test_an_unknown_flag_names_the_nearest_be_it_a_setting_or_the_command_s_own(flags, meant, capsys):
+    try:
+        code = main(flags)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    assert meant in capsys.readouterr().err
 
 
 def test_crop_larger_than_canvas_and_batch_larger_than_data(video_folder, small_flags, tmp_path, capsys):

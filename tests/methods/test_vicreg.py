@@ -92,7 +92,7 @@ def test_two_branches_pull_one_view_of_each_together(rho):
     assert plan.num_clips == rho
     output = method(views, context())
     pairs = [(0, 0)] if rho == 1 else [(i, j) for i in range(rho) for j in range(rho) if i != j]
-    terms = vicreg_across(output.features["embedding"], output.features["second"], pairs)
+    terms = vicreg_across(output.features["embedding"], output.features["second_embedding"], pairs)
     for name, weight in (("invariance", 25.0), ("variance", 25.0), ("covariance", 1.0)):
         torch.testing.assert_close(output.losses[name].detach(), weight * getattr(terms, name))
 

@@ -19,11 +19,33 @@ def method_of(name):
     return load_method(name.split(".")[0])
 
 
-def test_every_method_has_its_recipes():
-    for method in methods():
-        have = {name.split(".")[1] for name in NAMES if name.startswith(method + ".")}
-        assert {"tiny", "moving_digits"} <= have, method
-        assert have & {"video", "images"}, f"{method} has no recipe for a folder of one's own"
+ALWAYS = {"tiny", "moving_digits", "video", "images", "cifar10"}
+"""of every method: the conformance suite, the embedded world, any folder, a benchmark"""
+FIRST = ("vicreg", "simclr", "moco_v2", "byol", "swav")
+"""with recipes for the large data sets too"""
+ON_VIDEO = ("simclr", "moco_v2", "byol", "swav", "cvrl", "svt", "brave", "dpc", "mae")
+"""their papers pre-train on Kinetics-400 (MAE's with tubelets: VideoMAE)"""
+EXCEPT = {"dpc": ({"images", "cifar10"}, "it predicts the blocks that follow in time, and a picture has none")}
+"""{method: (recipes that it cannot have, why)}"""
+
+
+def required(method):
+    names = set(ALWAYS)
+    names |= {"imagenet", "kinetics400"} if method in FIRST else set()
+    names |= {"kinetics400"} if method in ON_VIDEO else set()
+    return names - EXCEPT.get(method, (set(), ""))[0]
+
+
+@pytest.mark.parametrize("method", tuple(methods()))
+def test_every_method_has_its_recipes(method):
+    have = {name.split(".")[1] for name in NAMES if name.startswith(method + ".")}
+    assert required(method) <= have
+
+
+def test_exceptions_are_real():
+    for method, (names, why) in EXCEPT.items():
+        assert why
+        assert not names & {name.split(".")[1] for name in NAMES if name.startswith(method + ".")}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,6 +152,24 @@ def test_kinetics400_follows_the_published_yaml_files():
         assert (config.backbone.depth, config.data.num_frames, config.data.frames_per_second) == (50, 8, 30 / 8)
         assert (crop.size_pixels, crop.min_scale, crop.max_scale) == (224, 0.2, 0.766)
         assert (crop.brightness, crop.contrast, crop.saturation, crop.hue) == (0.6, 0.6, 0.6, 0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "rate", "epochs", "frames", "rate_of_frames"),
+    [
+        ("cvrl", 1024, 0.32, 200.0, 16, 25 / 2),  # cvrl_pretrain_k600_200ep.yaml; K400 for 200 epochs in its README
+        ("svt", 32, 5e-4 * 32 / 256, 100.0, 8, 7.5),  # train_ssl.py, scripts/train.sh: 4 GPUs x 8
+        ("brave", 512, 1.0, 640.0, 16, 25 / 2),  # brave/models/brave/config.py: LARS, 300000 steps
+        ("dpc", 128, 1e-3, 300.0, 8, 10.0),  # README, dpc/main.py; eight blocks of five frames come from the method
+        ("mae", 1024, 1.5e-4 * 1024 / 256, 800.0, 16, 30 / 4),  # VideoMAE: run_mae_pretraining.py, pretrain.sh
+    ],
+)
+def test_kinetics400_of_the_video_papers(name, batch, rate, epochs, frames, rate_of_frames):
+    config = recipe(f"{name}.kinetics400")
+    data = config.data
+    assert config.optimizer.base_learning_rate * data.batch_size / 256 == pytest.approx(rate)
+    assert (data.batch_size, config.epochs) == (batch, epochs)
+    assert (data.num_frames, data.frames_per_second) == (frames, rate_of_frames)
 
 
 def test_unknown_recipes_name_the_nearest():

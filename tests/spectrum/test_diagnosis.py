@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from fullrank.errors import DataError, SettingError
+from fullrank.methods._method import Sign
 from fullrank.objectives import decorrelation
-from fullrank.spectrum.diagnosis import cheap_complete, diagnose
+from fullrank.spectrum.bulk import bulk_measures
+from fullrank.spectrum.diagnosis import by_metrics, cheap_complete, diagnose
 from fullrank.spectrum.measures import cheap_measures, measure_all
 
 N, D = 600, 64
@@ -176,3 +178,50 @@ def test_random_weights_get_numbers_and_no_verdict() -> None:
     assert "collapsed" not in found.sentence
     assert found.sentence.startswith("The weights are random")
     assert found.evidence == diagnose(rows).evidence
+
+
+def behind_batch_norm(*, opposite: bool) -> torch.Tensor:
+    raw = 1e-3 * torch.as_tensor(gaussian(64, 32), dtype=torch.float32)
+    if opposite:
+        raw[5] += 3.0
+    return nn.BatchNorm1d(32, affine=False, eps=1e-12)(raw)
+
+
+def test_the_alarm_names_a_collapse_that_a_batch_norm_hides() -> None:
+    """SimSiam without stop-gradient: one record opposite to all others, which one batch can't show by its spread."""
+    batch = behind_batch_norm(opposite=True)
+    assert cheap_complete(cheap_measures(batch)) is None
+    found = cheap_complete({**cheap_measures(batch), **bulk_measures(batch)})
+    assert found is not None
+    assert found["kind"] == "complete"
+    assert "completely but for a few records of each batch" in found["sentence"]
+    assert "of the variance" in found["sentence"]
+    healthy = behind_batch_norm(opposite=False)
+    assert cheap_complete({**cheap_measures(healthy), **bulk_measures(healthy)}) is None
+
+
+def test_a_narrow_start_and_a_low_rank_raise_no_alarm() -> None:
+    narrow = torch.as_tensor(0.07 * gaussian() + DIRECTION / np.linalg.norm(DIRECTION) * 8)
+    low = torch.as_tensor(low_rank(2))
+    for batch in (narrow, low):
+        assert cheap_complete({**cheap_measures(batch), **bulk_measures(batch)}) is None
+
+
+def test_a_second_branch_is_read_by_the_thresholds_of_its_space() -> None:
+    point = cheap_measures(PLANTED["equal rows and noise of full rank"][0])
+    found = cheap_complete(point, "broad_embedding")
+    assert found is not None
+    assert found["sentence"].startswith("The broad embedding has collapsed completely")
+    assert cheap_complete(cheap_measures(relu_network(6, 0)(torch.randn(64, 96))), "broad_representation") is None
+
+
+def test_a_sign_needs_all_its_metrics() -> None:
+    sign = Sign(kind="complete", says="the output is uniform", below={"kl": 0.1}, above={"entropy": 2.0})
+    for kl, entropy, shown in [(0.05, 2.2, True), (0.2, 2.2, False), (0.05, 1.9, False)]:
+        assert (by_metrics([sign], {"kl": kl, "entropy": entropy}) is not None) is shown
+    other = Sign(kind="cluster", says="one wins", below={"entropy": 0.7})
+    found = by_metrics([sign, other], {"kl": 0.0, "entropy": 0.1})
+    assert found is not None
+    assert found["kind"] == "cluster"
+    assert found["evidence"] == {"entropy": 0.1}
+    assert by_metrics([], {"kl": 0.0}) is None

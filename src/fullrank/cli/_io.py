@@ -1,5 +1,6 @@
 """What all commands share: parsing with tyro, tables for people, --json for programs."""
 
+import difflib
 import json
 import os
 import sys
@@ -38,10 +39,41 @@ def take(argv: Sequence[str], flag: str) -> tuple[list[str], str | None]:
     return rest, value
 
 
-def parse(kind: type[A], argv: Sequence[str], prog: str, default: A | None = None, description: str | None = None) -> A:
-    """Typed arguments; a mistake prints one box that names the nearest flag and ends with exit code 2."""
+def parse(
+    kind: type[A],
+    argv: Sequence[str],
+    prog: str,
+    default: A | None = None,
+    description: str | None = None,
+    own: Sequence[str] = ("--json",),
+) -> A:
+    """Typed arguments; a mistake prints one box that names the nearest flag and ends with exit code 2.
+
+    ``own``: flags that the command takes itself, so that tyro does not know them and cannot name them.
+    """
     extra: dict[str, Any] = {} if default is None else {"default": default}
-    return tyro.cli(kind, args=list(argv), prog=prog, description=description, **extra)  # type: ignore[no-any-return]
+    try:
+        return tyro.cli(kind, args=list(argv), prog=prog, description=description, **extra)  # type: ignore[no-any-return]
+    except SystemExit as ended:
+        if ended.code:
+            _name_nearest(argv, own)
+        raise
+
+
+def _name_nearest(argv: Sequence[str], own: Sequence[str]) -> None:
+    for flag in (item.partition("=")[0] for item in argv if item.startswith("--")):
+        if hint := nearest(flag, own):
+            print(f"fullrank: Unknown flag {flag}.{hint}", file=sys.stderr)
+
+
+def nearest(flag: str, own: Sequence[str]) -> str:
+    """`` Did you mean --x?`` for the one of a command's ``own`` flags that is near and not the flag itself.
+
+    >>> nearest("--recrods", ["--json", "--records"]), nearest("--epochs", ["--json", "--records"])
+    (' Did you mean --records?', '')
+    """
+    near = difflib.get_close_matches(flag, own, n=1, cutoff=0.75)
+    return f" Did you mean {near[0]}?" if near and near != [flag] else ""
 
 
 def write_json(path: str | Path | None, result: dict[str, Any]) -> None:

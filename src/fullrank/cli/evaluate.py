@@ -28,6 +28,8 @@ Accuracy of frozen features, one row a record (the mean over its clips), with Wi
   fullrank evaluate linear features/train features/test --space embedding --json accuracy.json
   fullrank evaluate linear features/all --groups label_actor      every actor is asked of a probe that never saw them
 
+Tables of `fullrank extract --branch all` are asked for every branch: student and teacher side by side.
+
 `fullrank evaluate knn --help` and `fullrank evaluate linear --help` list the options."""
 
 
@@ -92,21 +94,35 @@ def main(argv: Sequence[str]) -> None:
     args = _io.parse(kinds[protocol], rest, f"fullrank evaluate {protocol}")
     _check(args)
     from fullrank.evaluation.problem import label_names
-    from fullrank.features.table import read_table
 
-    tables = [read_table(args.train)] + ([] if args.test is None else [read_table(args.test)])
+    branches = _branches([args.train] + ([] if args.test is None else [args.test]))
+    tables = next(iter(branches.values()))
     if len(tables) == 2:
         _check_apart(*tables)
     names = [args.label] if args.label else [name for name in label_names(*tables) if name != args.groups]
     if not names:
         raise DataError(f"there must be labels besides the groups. Got only '{args.groups}'; extract with labels.")
     start = time.perf_counter()
-    results = {name: _evaluate(args, tables, name) for name in names}
-    _show(args, protocol, results)
-    remarks = [text for name, result in results.items() for text in _remarks(name, result)]
+    results = {branch: {name: _evaluate(args, both, name) for name in names} for branch, both in branches.items()}
+    shown = {
+        name if len(branches) == 1 else f"{name}, {branch}": r for branch, found in results.items() for name, r in found.items()
+    }
+    _show(args, protocol, shown)
+    remarks = [text for name, result in shown.items() for text in _remarks(name, result)]
     for text in remarks:
         _io.console.print(text, markup=False)
     _io.write_json(args.json, _plain(_as_json(args, protocol, results, remarks) | {"seconds": time.perf_counter() - start}))
+
+
+def _branches(folders: Sequence[Path]) -> "dict[str, list[FeatureTable]]":
+    """{branch: its table in every folder}, what the paper evaluates first; the others where every folder has them."""
+    from fullrank.features.table import other_branches, read_table
+
+    main = [read_table(folder) for folder in folders]
+    others = [other_branches(folder) for folder in folders]
+    common = [name for name in others[0] if all(name in found for found in others)]
+    first = str(main[0].manifest.get("encoded") or main[0].manifest.get("branch") or "student")
+    return {first: main} | {name: [found[name] for found in others] for name in common}
 
 
 def _check(args: Tables) -> None:
@@ -260,14 +276,16 @@ def _remarks(name: str, result: Any) -> list[str]:
     return said
 
 
-def _as_json(args: Tables, protocol: str, results: "dict[str, Accuracy]", remarks: list[str]) -> dict[str, Any]:
+def _as_json(args: Tables, protocol: str, results: "dict[str, dict[str, Accuracy]]", remarks: list[str]) -> dict[str, Any]:
+    branches = {branch: {name: r.as_dict() for name, r in found.items()} for branch, found in results.items()}
     return {
         "protocol": protocol,
         "train": str(args.train),
         "test": None if args.test is None else str(args.test),
         "space": args.space,
         "left_out": args.groups,
-        "results": {name: result.as_dict() for name, result in results.items()},
+        "results": next(iter(branches.values())),
+        "branches": branches,
         "remarks": remarks,
     }
 

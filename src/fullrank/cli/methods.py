@@ -1,4 +1,4 @@
-"""List the methods, or explain one: its idea, what prevents collapse, its settings."""
+"""List the methods, or explain one: its idea, what prevents collapse, one step with its shapes, its settings."""
 
 import inspect
 import re
@@ -12,6 +12,7 @@ import tyro
 
 from fullrank.cli import _io
 from fullrank.config import Settings
+from fullrank.errors import SettingError
 
 if TYPE_CHECKING:
     from fullrank.methods._method import Guard, Method
@@ -34,6 +35,8 @@ class Arguments:
 
     name: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="[METHOD]", help_behavior_hint="")]] = None
     """a method, such as vicreg"""
+    recipe: Annotated[str | None, tyro.conf.arg(metavar="RECIPE")] = None
+    """whose settings the step has that the page shows, such as vicreg.images (where not given: METHOD.tiny)"""
     json: _io.OptionalFile = None
     """write what is printed to this file as JSON"""
 
@@ -44,14 +47,19 @@ def main(argv: Sequence[str]) -> None:
     from fullrank.methods._method import available, load_method
 
     if args.name is None:
+        if args.recipe is not None:
+            raise SettingError(
+                "--recipe must follow a method. Got none; for example `fullrank methods vicreg --recipe vicreg.images`."
+            )
         found = [_summary(name, load_method(name)) for name in available()]
         header = ("method", "idea", "what prevents collapse", "paper")
         _io.table("", header, [[m["name"], m["idea"], m["what_prevents_collapse"], m["paper"]] for m in found])
         _io.write_json(args.json, {"methods": found})
         return
     method = load_method(args.name)
-    text, settings = _docstring(method), describe(method.Config)
+    text, settings, step = _docstring(method), describe(method.Config), _step(args.name, args.recipe)
     _io.console.print(text + "\n", markup=False)
+    _print_step(step)
     _io.console.print("Settings: type, default, meaning")
     for setting in settings:
         # lines and not a table: a flag that is folded cannot be copied
@@ -68,8 +76,30 @@ def main(argv: Sequence[str]) -> None:
         _io.console.print(f"  {guard['guard']:<24} {guard['off']}", markup=False)
         _io.console.print(f"      {guard['then']}; {guard['source']}", markup=False)
     _io.console.print(f"\nBranches of encode: {', '.join(method.branches)}. Recipes: `fullrank recipes {args.name}`.")
-    page = {"text": text, "branches": method.branches, "settings": settings, "guards": guards}
+    page = {"text": text, "step": step, "branches": method.branches, "settings": settings, "guards": guards}
     _io.write_json(args.json, _summary(args.name, method) | page)
+
+
+def _step(name: str, recipe: str | None) -> dict[str, Any]:
+    """{"recipe", "records", "drawing": lines, "list": rows} of one step that runs now."""
+    from fullrank.cli._drawing import draw, listing
+    from fullrank.cli._one_step import watch_step
+
+    recipe = recipe or f"{name}.tiny"
+    if recipe.split(".")[0] != name:
+        raise SettingError(f"--recipe must be one of {name}. Got {recipe}; `fullrank recipes {name}` lists them.")
+    step = watch_step(recipe)
+    return {"recipe": recipe, "records": step.records, "drawing": draw(step), "list": listing(step)}
+
+
+def _print_step(step: dict[str, Any]) -> None:
+    from fullrank.cli._drawing import PLAIN, lines
+
+    where = f"run just now with the settings of {step['recipe']} on {step['records']} drawn videos"
+    text = "\n".join(["Data flow of one step:", *step["drawing"], "", f"One step, {where}:", *lines(step["list"]), ""])
+    if not _io.console.encoding.lower().startswith("utf"):
+        text = text.translate(PLAIN)
+    _io.console.print(text, markup=False)
 
 
 def _flags(guard: "Guard") -> str:

@@ -2,13 +2,14 @@
 
 import contextlib
 import io
+import json
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from fullrank.cli._io import console, notes, parse, take, write_json
+from fullrank.cli._io import console, nearest, notes, parse, take, write_json
 from fullrank.config import RunConfig
 from fullrank.errors import CollapseError, FullrankError, SettingError
 
@@ -64,9 +65,12 @@ def _train(argv: list[str], errors: TextIO | None = None) -> None:
         return
     with contextlib.redirect_stderr(errors or sys.stderr):
         config, name = _config(rest, resume)
+    command = "fullrank train " + " ".join(argv)
+    if resume is not None and (summary := _finished(Path(resume))):
+        _already(Path(resume), summary, with_report, command, json_path)
+        return
     from fullrank.engine.loop import train
 
-    command = "fullrank train " + " ".join(argv)
     result = train(config, resume=resume, recipe=name, command=command)
     if int(os.environ.get("RANK", "0")):
         return
@@ -75,7 +79,7 @@ def _train(argv: list[str], errors: TextIO | None = None) -> None:
         console.print(
             f"{result.summary['skipped']} files could not be read; see {result.folder / 'skipped.jsonl'}", markup=False
         )
-    summary: dict[str, Any] = {"folder": str(result.folder), **result.summary}
+    summary = {"folder": str(result.folder), **result.summary}
     if result.stopped in ("interrupted", "terminated"):
         write_json(json_path, summary)
         notes.print(
@@ -87,6 +91,34 @@ def _train(argv: list[str], errors: TextIO | None = None) -> None:
     write_json(json_path, summary)
     if result.stopped is not None:
         raise CollapseError(f"Training was stopped at step {result.steps} by --monitor.on-collapse stop: {result.stopped}")
+
+
+def _finished(run: Path) -> dict[str, Any]:
+    """The summary of a run that has come to its end; empty for one that can go on (or is none: resuming says so)."""
+    try:
+        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        done = summary["steps"] >= summary["total_steps"] or summary["stopped"] == "budget"
+    except (OSError, ValueError, KeyError):
+        return {}
+    return summary if done and (run / "checkpoint.pt").is_file() else {}
+
+
+def _already(run: Path, summary: dict[str, Any], with_report: bool, command: str, json_path: str | None) -> None:
+    """Say that there is nothing to resume, and how to train longer; a report that is missing is made."""
+    from fullrank.checkpoint.save import read_run
+
+    if int(os.environ.get("RANK", "0")):
+        return
+    recipe = read_run(run)["recipe"] or "RECIPE"
+    end = "its time was up" if summary["stopped"] == "budget" else "all its steps are done"
+    console.print(
+        f"{run} is finished at step {summary['steps']} of {summary['total_steps']} ({end}); to train longer, start a new run "
+        f"from its weights: `fullrank train {recipe} --backbone.weights {run} --out NEW_RUN`, with --epochs as you like.",
+        markup=False,
+    )
+    if with_report and not (run / "report.html").exists():
+        summary = summary | _report(run, None, None, command)
+    write_json(json_path, {"folder": str(run), **summary})
 
 
 def _report(folder: Path, source: Any, config: RunConfig[Any] | None, command: str) -> dict[str, Any]:
@@ -109,9 +141,11 @@ def _config(rest: list[str], resume: str | None) -> tuple[RunConfig[Any] | None,
     from fullrank.recipes import recipe
 
     name = rest[0]
+    own = ("--json", "--resume", "--no-report")
     if name.startswith("-"):
         raise SettingError(
             f"train must be given a recipe first. Got {name}; for example `fullrank train vicreg.video {name} ...`."
+            + nearest(name, own)
         )
     default = recipe(name)
-    return parse(type(default), rest[1:], f"fullrank train {name}", default=default), name
+    return parse(type(default), rest[1:], f"fullrank train {name}", default=default, own=own), name

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fullrank.cli._io import console, parse, take, write_json
+from fullrank.cli._io import console, nearest, parse, take, write_json
 from fullrank.config import RunConfig
 from fullrank.errors import SettingError
 
@@ -59,12 +59,14 @@ def _config(rest: list[str]) -> RunConfig[Any]:
     from fullrank.recipes import recipe
 
     name = rest[0]
+    own = ("--json", "--records", "--gallery")
     if name.startswith("-"):
         raise SettingError(
             f"views must be given a recipe first. Got {name}; for example `fullrank views vicreg.video {name} ...`."
+            + nearest(name, own)
         )
     default = recipe(name)
-    return parse(type(default), rest[1:], f"fullrank views {name}", default=default)
+    return parse(type(default), rest[1:], f"fullrank views {name}", default=default, own=own)
 
 
 def _first_batch(config: RunConfig[Any], count: int) -> tuple[Any, Any]:

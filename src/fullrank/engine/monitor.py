@@ -9,7 +9,9 @@ from torch import Tensor
 
 from fullrank.config import MonitorConfig
 from fullrank.engine.observers import Lines, MetricsLog, StepEvent
-from fullrank.spectrum.diagnosis import cheap_complete
+from fullrank.methods._method import Sign
+from fullrank.spectrum.bulk import bulk_measures
+from fullrank.spectrum.diagnosis import by_metrics, cheap_complete, space_of
 from fullrank.spectrum.measures import cheap_measures, measure_all
 
 SPACES = ("representation", "embedding")
@@ -52,7 +54,9 @@ class CollapseMonitor:
     Standard deviation, mean cosine and norm of the mean of the batch are read every ``cheap_every_steps``; spectra of the
     newest ``buffer_rows`` records whenever the time spent so far plus the time of the next one stays within ``max_share``
     of the training time. One view a record is kept: the views of a record are no independent samples. ``healthy_std``: what
-    the method drives the standard deviation of its embedding to, where it fixes one.
+    the method drives the standard deviation of its embedding to, where it fixes one. The second branch of a method with two
+    ("broad_embedding") has cheap readings and alarms of its own, and ``signs`` are the method's: what its metrics read where
+    the features do not show the collapse.
     """
 
     def __init__(
@@ -63,9 +67,10 @@ class CollapseMonitor:
         board: MetricsLog,
         *,
         healthy_std: float | None = None,
+        signs: tuple[Sign, ...] = (),
         resume_step: int | None = None,
     ):
-        self.cfg, self.events, self.board, self.healthy_std = cfg, events, board, healthy_std
+        self.cfg, self.events, self.board, self.healthy_std, self.signs = cfg, events, board, healthy_std, signs
         self.lines = Lines(folder / "spectrum.jsonl", resume_step=resume_step)
         self.rings = {space: Ring(cfg.buffer_rows) for space in SPACES}
         self.spent_seconds = 0.0
@@ -81,30 +86,38 @@ class CollapseMonitor:
     def on_step(self, event: StepEvent) -> str | None:
         """Measure what is due; return a sentence when training is to stop."""
         start = time.perf_counter()
-        batches = {s: torch.cat([o.features[s][:, 0] for o in event.outputs]) for s in SPACES if s in event.outputs[0].features}
-        for space, batch in batches.items():
-            self.rings[space].push(batch)
+        watched = [name for name in event.outputs[0].features if space_of(name) in SPACES]
+        batches = {name: torch.cat([o.features[name][:, 0] for o in event.outputs]) for name in watched}
+        for space, ring in self.rings.items():
+            if space in batches:
+                ring.push(batches[space])
         self._fresh += 1
         self._steps += 1
         step, alarm = event.ctx.step, None
         if step % self.cfg.cheap_every_steps == 0:
-            cheap = {space: cheap_measures(batch) for space, batch in batches.items()}
+            cheap = {space: self._cheap(space, batch) for space, batch in batches.items()}
             self._write(step, "cheap", cheap, time.perf_counter() - start)
             alarm = self._alarms(event, cheap)
         self.watched_seconds += event.step_seconds
-        if self.spent_seconds + self._expected(batches) <= AIM * self.cfg.max_share * self.watched_seconds:
+        if self.spent_seconds + self._expected() <= AIM * self.cfg.max_share * self.watched_seconds:
             self._spectra(step)
         event.notes["ranks"] = {space: m["effective_rank"] for space, m in self.latest.items()}
         event.notes["collapsed"] = dict(self.began)
         self.spent_seconds += time.perf_counter() - start
         return alarm if self.cfg.on_collapse == "stop" else None
 
-    def _expected(self, batches: dict[str, Tensor]) -> float:
+    @staticmethod
+    def _cheap(space: str, batch: Tensor) -> dict[str, float | int]:
+        # heads may end in a BatchNorm, backbones don't
+        more = bulk_measures(batch) if space_of(space) == "embedding" and len(batch) > 2 else {}
+        return {**cheap_measures(batch), **more}
+
+    def _expected(self) -> float:
         if self.cost_seconds is not None:
             return self.cost_seconds
         flops = 0.0
-        for space, batch in batches.items():
-            n, d = max(self.rings[space].used, 1), batch.shape[1]
+        for ring in self.rings.values():
+            n, d = ring.contents().shape
             flops += 3 * (n * d * min(n, d) + 10 * min(n, d) ** 3)
         return flops / FLOPS_PER_SECOND
 
@@ -132,20 +145,24 @@ class CollapseMonitor:
         self.board.scalars(step, numbers)
 
     def _alarms(self, event: StepEvent, cheap: dict[str, Any]) -> str | None:
+        found = {space: cheap_complete(measures, space, healthy_std=self.healthy_std) for space, measures in cheap.items()}
+        read: dict[str, Any] = dict(cheap)
+        if self.signs:
+            read["output"] = {name: float(value) for name, value in event.metrics.items()}
+            found["output"] = by_metrics(self.signs, read["output"])
         sentence = None
-        for space, measures in cheap.items():
-            evidence = cheap_complete(measures, space, healthy_std=self.healthy_std)
+        for space, evidence in found.items():
             # one reading may be a start that is still narrow (MoCo without batch norm): two in a row are an alarm
             self.suspected[space] = self.suspected.get(space, 0) + 1 if evidence is not None else 0
             if evidence is not None and self.suspected[space] < READINGS:
                 continue
-            row = {"step": event.ctx.step, "elapsed_seconds": event.elapsed_seconds, "space": space, "kind": "complete"}
+            row = {"step": event.ctx.step, "elapsed_seconds": event.elapsed_seconds, "space": space}
             if evidence is not None and space not in self.began:
                 self.began[space] = event.ctx.step - (READINGS - 1) * self.cfg.cheap_every_steps
-                sentence = evidence["sentence"]
+                sentence = sentence or evidence["sentence"]
                 self.events.write({**row, "event": "collapse", "began": self.began[space], **evidence})
             elif evidence is None and space in self.began:
-                self.events.write({**row, "event": "recovered", "began": self.began.pop(space), "measures": measures})
+                self.events.write({**row, "event": "recovered", "began": self.began.pop(space), "measures": read[space]})
         return sentence
 
     def on_end(self, summary: dict[str, Any]) -> None:

@@ -5,9 +5,9 @@ clip gradients -> optimizer -> after_step.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
@@ -15,6 +15,9 @@ from fullrank import distributed
 from fullrank.errors import NonFiniteError
 from fullrank.methods._method import Method
 from fullrank.types import Output, StepContext, Views
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def check_finite(output: Output, ctx: StepContext) -> None:
@@ -31,7 +34,7 @@ def check_finite(output: Output, ctx: StepContext) -> None:
 
 
 def train_step(
-    fabric: Fabric,
+    fabric: "Fabric",
     module: nn.Module,
     method: Method,
     optimizer: Optimizer,

@@ -12,7 +12,39 @@ from fullrank.engine import optimizers
 from fullrank.engine.monitor import CollapseMonitor
 from fullrank.engine.observers import Lines, MetricsLog, Observer, StepEvent, read_lines
 from fullrank.engine.progress import Progress
+from fullrank.errors import MediaError, SettingError
+from fullrank.methods._method import load_method
+from fullrank.recipes import recipe
 from fullrank.types import ClipBatch
+
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16 (weights stay in float32)"}
+LOOKED_AT = 8
+"""records whose header may be unreadable before nothing is said of what the data are"""
+
+
+def other_kind(config: RunConfig[Any], method: str, source: Source) -> str | None:
+    """A warning where clips are asked of still images, or single frames of videos, with the recipe that fits."""
+    clip = load_method(method).views(config.method).num_frames or config.data.num_frames
+    longest = next((n for i in range(min(LOOKED_AT, len(source))) if (n := _frames(source, i))), None)
+    if longest is None or (clip > 1) == (longest > 1):
+        return None
+    name = f"{method}.{'video' if longest > 1 else 'images'}"
+    try:
+        recipe(name)
+        advice = f"the recipe {name} fits"
+    except SettingError:
+        advice = f"{method} has no recipe for {'videos' if longest > 1 else 'images'}"
+    if clip > 1:
+        return f"Warning: these are still images, and every clip would be one of them, repeated {clip} times; {advice}."
+    return f"Warning: these are videos, of which the settings take single frames, so that motion is not seen; {advice}."
+
+
+def _frames(source: Source, index: int) -> int:
+    """Of one record; 0 where its header cannot be read."""
+    try:
+        return source.expected_shape(index, 256)[0]
+    except MediaError:
+        return 0
 
 
 class Watch:
@@ -40,8 +72,9 @@ class Watch:
             metrics = MetricsLog(folder, total, resume_step)
             # a method that fixes the scale of its embedding has a setting of this name (VICReg's gamma)
             healthy_std = getattr(config.method, "target_std", None)
+            signs = load_method(record["method"]).signs(config.method)
             monitor = CollapseMonitor(
-                folder, config.monitor, self.events, metrics, healthy_std=healthy_std, resume_step=resume_step
+                folder, config.monitor, self.events, metrics, healthy_std=healthy_std, signs=signs, resume_step=resume_step
             )
             self.observers = [monitor, metrics, *extra, Progress(total, config.max_minutes, start_step=first)]
 
@@ -55,12 +88,15 @@ class Watch:
         )
         from rich.console import Console
 
+        device = "CPU" if self.fabric.device.type == "cpu" else "GPU"
+        count = self.fabric.world_size
+        warning = other_kind(cfg, self.record["method"], source)
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             f"{self.record['recipe'] or self.record['method']} on {source.description}\n"
             f"{self.total} steps of {cfg.data.batch_size} records; learning rate {cfg.optimizer.base_learning_rate:g} x "
             f"{cfg.data.batch_size} / {optimizers.REFERENCE_BATCH} = {peak:g} ({cfg.optimizer.name}); "
-            f"{self.fabric.device.type}, {self.fabric._precision.precision}, {self.fabric.world_size} process(es)\n"
-            f"run folder: {self.folder}",
+            f"on the {device} in {PRECISIONS[self.fabric._precision.precision]} with {count} process{'es' * (count > 1)}\n"
+            f"run folder: {self.folder}" + (f"\n{warning}" if warning else ""),
             markup=False,
         )
 

@@ -44,6 +44,29 @@ class Guard:
     """the optimizer's settings without it"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sign:
+    """What a method's own metrics read once it has collapsed, where its features do not show it: the live alarm looks.
+
+    ``Sign(kind="complete", says="the output is uniform", below={"kl": 0.02}, above={"assignment_entropy": 6.9})``
+    """
+
+    kind: Literal["complete", "dimensional", "cluster"]
+    """which collapse it is"""
+    says: str
+    """the collapse in words, the subject first"""
+    below: Mapping[str, float] = field(default_factory=dict)
+    """metrics that are then below these values"""
+    above: Mapping[str, float] = field(default_factory=dict)
+    """metrics that are then above these values"""
+
+    def shows(self, metrics: Mapping[str, float]) -> bool:
+        """Whether all of them are."""
+        return all(metrics[name] < value for name, value in self.below.items()) and all(
+            metrics[name] > value for name, value in self.above.items()
+        )
+
+
 ENTRY_POINTS = "fullrank.methods"
 
 
@@ -76,6 +99,11 @@ class Method(nn.Module):
 
         ``batch_size``: records of one micro-batch over all ``world`` processes. Called before any data are touched.
         """
+
+    @classmethod
+    def signs(cls, cfg: Settings) -> tuple[Sign, ...]:
+        """Optional: how its own metrics show a collapse (a method with a softmax over prototypes)."""
+        return ()
 
     def __init__(self, cfg: Settings, backbone: BackboneFactory, num_records: int):
         super().__init__()

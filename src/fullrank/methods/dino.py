@@ -10,7 +10,9 @@ one dimension from dominating, sharpening (a temperature lower than the student'
 the EMA.
 What breaks it: no centring (cluster collapse onto one dimension, the cross-entropy goes to 0; with BatchNorm in the
 projector it does not show in short runs); no sharpening (uniform
-output, the cross-entropy stays at log K); momentum 0; a teacher temperature above 0.07 in the first epochs.
+output, the cross-entropy stays at log K); momentum 0; a teacher temperature above 0.06 from the start (the
+paper's appendix D: kNN 68.7 % at 0.06, collapse at 0.08; rising from 0.04 to 0.07 gives 69.7 %); a centre that follows too
+slowly (centring momentum 0.999: 0.1 %).
 At complete collapse: no one value, it depends on weights and centre. The uniform output has log K (K the number of
 dimensions), metrics "assignment_entropy" and "mean_assignment_entropy" at log K and "kl" at 0; one dimension that
 dominates has all at 0. A loss that stays at log K is the first.
@@ -23,6 +25,7 @@ ResNet-50: 67.5 and 75.3 %. Ours: docs/results.md.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import log
 from typing import Annotated
 
 import torch
@@ -32,7 +35,7 @@ from torch import Tensor
 from fullrank.config import Augmentation, Prob, Settings
 from fullrank.heads import WeightNormLinear, dino_projector
 from fullrank.memory import Centre
-from fullrank.methods._method import BackboneFactory, Guard, Method, wide
+from fullrank.methods._method import BackboneFactory, Guard, Method, Sign, wide
 from fullrank.objectives import distillation
 from fullrank.schedules import cosine
 from fullrank.teacher import Teacher
@@ -113,6 +116,21 @@ class DINO(Method):
             return plan
         local = ViewSpec(name="local", augmentation=cfg.local_augmentation, views_per_clip=cfg.num_local)
         return replace(plan, groups=(*plan.groups, local))
+
+    @classmethod
+    def signs(cls, cfg: Config) -> tuple[Sign, ...]:  # type: ignore[override]
+        """Both of section 5.3: a KL of 0 is a constant output, and the entropy tells which."""
+        return (
+            Sign(
+                kind="cluster", says="one dimension dominates the teacher's output", below={"mean_assignment_entropy": log(2)}
+            ),
+            Sign(
+                kind="complete",
+                says="the teacher's output is uniform",
+                below={"kl": 0.1},
+                above={"assignment_entropy": 0.98 * log(cfg.num_dimensions)},
+            ),
+        )
 
     def __init__(self, cfg: Config, backbone: BackboneFactory, num_records: int):
         super().__init__(cfg, backbone, num_records)

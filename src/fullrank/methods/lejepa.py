@@ -6,7 +6,8 @@ Data flow: global views (and small local ones) -> backbone -> h -> projector -> 
 + lambda SIGReg(z), SIGReg = the mean over views and random unit directions of the Epps-Pulley statistic of z along them.
 What prevents collapse: SIGReg, for a point, a line or any low-rank set is not Gaussian along most directions; no teacher, no
 stop-gradient, no predictor.
-What breaks it: lambda 0; batches too small for the statistic (the authors train with 128 and more).
+What breaks it: lambda 0; batches too small for the statistic (the paper's table 1c, ViT-L/14, ImageNet, 100 epochs, linear:
+72.2 % with 128 records, 74.1 to 74.7 % with 256 to 1024).
 At complete collapse: prediction 0; SIGReg depends on the point, and is large: at least 0.41 batch lambda.
 Deviations: slices are drawn from the step's generator, and the statistic is that of the global batch. t_max 5 and 17 points
 as the paper's algorithm; the authors' later code integrates to 3 with 33 points. The prediction is divided by the width as

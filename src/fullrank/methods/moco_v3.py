@@ -8,7 +8,8 @@ projector -> key; InfoNCE of the query against the keys of the whole batch, both
 What prevents collapse: the negatives, which are the keys of the other records.
 What breaks it: nothing collapses, but a transformer's training has dips, which a patch projection that stays at its
 random start cures (``frozen_patch_projection``); small batches; no momentum, no predictor, or heads without BatchNorm
-cost accuracy (the paper's section 4.2).
+cost accuracy (the paper's section 6.2, ViT-B, 300 epochs, linear: 74.3, 75.5 and 74.4 % instead of 76.5 %; without BatchNorm
+a batch of 4096 does not converge, 2048 does).
 At complete collapse: 2 tau times 2 log(batch), both directions counted, and accuracy 0.
 Deviations: with more than two views the mean over all ordered pairs, times 2, which for two views is the paper's sum of
 both directions; views go through the networks one by one, each with BatchNorm statistics of its own, as the authors'.
@@ -49,17 +50,17 @@ class MoCoV3(Method):
         "momentum network": Guard(
             off={"momentum": 0.0, "final_momentum": 0.0},
             expect="no collapse",
-            source="Chen, Xie, He, 2021, section 4.2: momentum 0 costs accuracy, the negatives remain",
+            source="Chen, Xie, He, 2021, section 6.2: momentum 0 gives 74.3 instead of 76.5 %; the negatives remain",
         ),
         "predictor": Guard(
             off={"predictor": False},
             expect="no collapse",
-            source="Chen, Xie, He, 2021, section 4.2: without it about 1 % less accuracy",
+            source="Chen, Xie, He, 2021, section 6.2: without it 75.5 instead of 76.5 %",
         ),
         "batch norm": Guard(
             off={"batch_norm": False},
             expect="no collapse",
-            source="Chen, Xie, He, 2021, section 4.2: heads without it learn, about 2 % worse",
+            source="Chen, Xie, He, 2021, section 6.2: heads without it 74.4 instead of 76.5 %, with a batch of 2048",
         ),
     }
 

@@ -24,6 +24,7 @@ The paper's number: TimeSformer ViT-B/16, Kinetics-400, UCF-101 with views l to 
 """
 
 from collections.abc import Sequence
+from math import log
 from typing import Annotated, Self
 
 import torch
@@ -33,7 +34,7 @@ from torch import Tensor
 from fullrank.config import Augmentation, Prob, Settings
 from fullrank.heads import WeightNormLinear, dino_projector
 from fullrank.memory import Centre
-from fullrank.methods._method import BackboneFactory, Guard, Method, wide
+from fullrank.methods._method import BackboneFactory, Guard, Method, Sign, wide
 from fullrank.objectives import distillation
 from fullrank.schedules import cosine
 from fullrank.teacher import Teacher
@@ -160,6 +161,21 @@ class SVT(Method):
                 )
             )
         return ViewPlan(groups=tuple(groups), num_clips=cfg.rho, num_frames=span)
+
+    @classmethod
+    def signs(cls, cfg: Config) -> tuple[Sign, ...]:  # type: ignore[override]
+        """DINO's, section 5.3: a KL of 0 is a constant output, and the entropy tells which."""
+        return (
+            Sign(
+                kind="cluster", says="one dimension dominates the teacher's output", below={"mean_assignment_entropy": log(2)}
+            ),
+            Sign(
+                kind="complete",
+                says="the teacher's output is uniform",
+                below={"kl": 0.1},
+                above={"assignment_entropy": 0.98 * log(cfg.num_dimensions)},
+            ),
+        )
 
     def __init__(self, cfg: Config, backbone: BackboneFactory, num_records: int):
         super().__init__(cfg, backbone, num_records)

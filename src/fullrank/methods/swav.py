@@ -32,7 +32,7 @@ from fullrank.config import Augmentation, Settings
 from fullrank.errors import SettingError
 from fullrank.heads import Prototypes, mlp
 from fullrank.memory import Queue
-from fullrank.methods._method import BackboneFactory, Guard, Method, wide
+from fullrank.methods._method import BackboneFactory, Guard, Method, Sign, wide
 from fullrank.objectives import clustering
 from fullrank.types import Output, StepContext, ViewPlan, Views, ViewSpec
 from fullrank.views.plan import multi_view
@@ -114,6 +114,18 @@ class SwAV(Method):
                 f"{-(-cfg.num_prototypes // SHARED)}, or codes are nearly uniform. Got {batch_size} + {cfg.queue_length}; "
                 f"raise the queue length, or take at most {SHARED * assigned} prototypes."
             )
+
+    @classmethod
+    def signs(cls, cfg: Config) -> tuple[Sign, ...]:  # type: ignore[override]
+        """Fewer than two prototypes in use; or all of them by every sample, which is where a large epsilon leads."""
+        return (
+            Sign(kind="cluster", says="one prototype takes all samples", below={"mean_assignment_entropy": log(2)}),
+            Sign(
+                kind="complete",
+                says="every sample is assigned to all prototypes alike",
+                above={"assignment_entropy": 0.99 * log(cfg.num_prototypes)},
+            ),
+        )
 
     def __init__(self, cfg: Config, backbone: BackboneFactory, num_records: int):
         super().__init__(cfg, backbone, num_records)

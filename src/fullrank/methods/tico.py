@@ -7,9 +7,9 @@ What prevents collapse: the covariance term, a contrast with all embeddings so f
 paper: MoCo with an unlimited memory).
 What breaks it: rho 0, which leaves BYOL without a predictor; a beta near 1, which remembers embeddings of an old student.
 At complete collapse: invariance 0; the covariance term tends to rho as C forgets what was before.
-Deviations: C has no gradient, as in lightly's code. B is that of the global batch. Every pair of views counts once, the
-earlier through the student (the paper's algorithm has one direction; ``symmetric``: both), and B is the mean over the
-student's views. Views go through the networks one by one.
+Deviations: C has no gradient, as in lightly's code (an unofficial one lets it flow through the batch's share of C). B is that
+of the global batch. Every pair of views counts once, the earlier through the student (the paper's algorithm has one
+direction; ``symmetric``: both), and B is the mean over the student's views. Views go through the networks one by one.
 The paper's number: ResNet-50, ImageNet, batch 4096, 1000 epochs, linear 73.4 % top-1. Ours: docs/results.md.
 """
 

@@ -10,7 +10,9 @@ large backbones, where the paper uses LARS.
 At complete collapse: invariance 0, variance weight * (gamma - 0.01) = 24.75, covariance 0.
 Deviations: all views of a branch go through the network in one call, so BatchNorm sees them together (the authors run one
 branch at a time); with more than two views the terms are means over all pairs. With two branches a pair is one view of
-each: of one clip where rho is 1, of different clips otherwise.
+each: of one clip where rho is 1, of different clips otherwise. The weights 25, 25, 1 belong to the authors' code: invariance
+and covariance divided by the width d, variance the mean of both branches. Texts that print the covariance term without
+its 1/d have a term d times as large: ``covariance_divided`` off.
 The paper's number: ResNet-50, ImageNet, 1000 epochs, linear 73.2 % top-1. Ours: docs/results.md.
 """
 
@@ -134,7 +136,7 @@ class VICReg(Method):
         scale = 1 if self.cfg.covariance_divided else z.shape[-1]
         features = {"representation": h.detach().float(), "embedding": z.detach().float()}
         if self.cfg.two_branches:
-            features["second"] = other.detach().float()
+            features["second_embedding"] = other.detach().float()
         return Output(
             losses={
                 "invariance": self.cfg.invariance_weight * terms.invariance,

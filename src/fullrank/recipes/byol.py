@@ -13,7 +13,7 @@ def tiny() -> RunConfig[BYOL.Config]:
     Command: `fullrank train byol.tiny`. Not measured.
     """
     method = BYOL.Config(
-        rho=2, augmentation=policies.digits(_targets.TINY_PIXELS), projector=(64, 32), predictor_hidden=64, momentum=0.9
+        rho=2, augmentation=policies.digits(_targets.TINY_PIXELS), projector=(64, 32), predictor_hidden=64, momentum=0.95
     )
     return RunConfig[BYOL.Config](method=method, **_targets.TINY)
 

@@ -12,7 +12,7 @@ def tiny() -> RunConfig[SimCLR.Config]:
     Settings: ours.
     Command: `fullrank train simclr.tiny`. Not measured.
     """
-    method = SimCLR.Config(rho=2, augmentation=policies.digits(_targets.TINY_PIXELS), projector=(64, 32), temperature=0.2)
+    method = SimCLR.Config(rho=2, augmentation=policies.digits(_targets.TINY_PIXELS), projector=(64, 32), temperature=0.3)
     return RunConfig[SimCLR.Config](method=method, **_targets.TINY)
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from fullrank.errors import SettingError, StorageError
-from fullrank.report import tables, timeline
+from fullrank.report import branches, tables, timeline
 from fullrank.report.markup import Html, join, section, sentence, table, text
 from fullrank.report.neighbours import gallery, thumbnails
 from fullrank.report.run_folder import Run, read_runs
@@ -36,14 +36,17 @@ def report(runs: Sequence[str | Path], out: str | Path, *, title: str | None = N
 def report_with_verdicts(
     runs: Sequence[str | Path], out: str | Path, *, title: str | None = None, command: str | None = None
 ) -> tuple[Path, list[tuple[str, Verdict]]]:
-    """``report``, and what its page says of each run: (name, verdict)."""
+    """``report``, and what its page says of each run, and of its other branches: (name, verdict)."""
     if not runs:
         raise SettingError("a report must be about at least one run. Got none; give run folders.")
     found = read_runs([Path(run) for run in runs])
     verdicts = [judge(run) for run in found]
     body = _one(found[0], verdicts[0]) if len(found) == 1 else _several(found, verdicts)
     page = _write(Path(out), _document(body, _title(found, title), command))
-    return page, [(run.name, verdict) for run, verdict in zip(found, verdicts, strict=True)]
+    said = []
+    for run, verdict in zip(found, verdicts, strict=True):
+        said += [(run.name, verdict)] + [(f"{run.name}, {name}", other) for name, other in branches.verdicts(run)]
+    return page, said
 
 
 def _title(runs: Sequence[Run], title: str | None) -> str:
@@ -69,6 +72,7 @@ def _details(run: Run, verdict: Verdict, level: int, with_figure: bool) -> Html:
     return join(
         [
             section("The numbers that decide", numbers_table(verdict), note=verdict.read_from, level=level),
+            branches.side_by_side(run, verdict, level),
             timeline.losses(run, level) if run.metrics or not run.table else Html(""),
             timeline.ranks(run, level) if run.metrics or run.spectrum else Html(""),
             timeline.spread(run, level),

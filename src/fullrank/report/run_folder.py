@@ -33,6 +33,8 @@ class Run:
     features: Path | None = None
     """folder of the feature table"""
     table: FeatureTable | None = None
+    branches: dict[str, FeatureTable] = field(default_factory=dict)
+    """{name: table} of the method's other branches on the same data"""
 
     @property
     def method(self) -> str:
@@ -74,11 +76,11 @@ def _read_run(path: Path, name: str) -> Run:
             f"{path} must be a run folder (config.json, metrics.jsonl) or a feature table (representation.npy). "
             f"Got {_contents(path)}. Give the folder that `fullrank train` or `fullrank extract` wrote."
         )
-    table = None
+    table, branches = None, {}
     if features is not None:
-        from fullrank.features.table import read_table
+        from fullrank.features.table import other_branches, read_table
 
-        table = read_table(features)
+        table, branches = read_table(features), other_branches(features)
     return Run(
         path=path,
         name=name,
@@ -92,6 +94,7 @@ def _read_run(path: Path, name: str) -> Run:
         evaluation=read_json(path / "evaluation.json"),
         features=features,
         table=table,
+        branches=branches,
     )
 
 

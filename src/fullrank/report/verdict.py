@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fullrank.errors import DataError
+from fullrank.errors import DataError, SettingError
 from fullrank.report.markup import Html, join, sentence, table, text
 from fullrank.report.run_folder import Run
 from fullrank.types import Spectrum
@@ -108,12 +108,9 @@ def _of_features(run: Run) -> Verdict:
 def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str, spectra: Mapping[str, Spectrum]) -> Verdict:
     from fullrank.spectrum.diagnosis import diagnose
 
-    settings = run.config.get("settings", {}).get("method", {})
     known = {space: values for space, values in spaces.items() if space in SPACES}
     try:
-        found = diagnose(
-            known, healthy_std=settings.get("target_std"), method=run.config.get("method"), trained=run.training_steps != 0
-        )
+        found = diagnose(known, healthy_std=_healthy_std(run), method=run.config.get("method"), trained=run.training_steps != 0)
     except DataError as error:
         return Verdict(
             kind="unknown", sentence=f"Nothing can be said about collapse: {error}", spaces=known, read_from=read_from
@@ -129,6 +126,21 @@ def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str
         spaces=known,
         spectra=spectra,
     )
+
+
+def _healthy_std(run: Run) -> float | None:
+    """Std that the method drives each dimension of its embedding to, as training asks it; None where it has none."""
+    from fullrank.methods._method import available, load_method
+
+    if run.table is not None and "healthy_std" in run.table.manifest:
+        return run.table.manifest["healthy_std"]  # type: ignore[no-any-return]
+    settings, name = run.config.get("settings", {}).get("method", {}), run.config.get("method")
+    if name in available():
+        try:
+            return getattr(load_method(name).Config(**settings), "target_std", None)
+        except SettingError:
+            pass  # settings of another version: their dump is all there is
+    return settings.get("target_std")  # type: ignore[no-any-return]
 
 
 def _alarms(run: Run) -> tuple[str, ...]:
