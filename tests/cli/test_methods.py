@@ -56,10 +56,14 @@ def test_unknown_method_names_the_nearest(capsys):
     assert "Did you mean 'vicreg'?" in capsys.readouterr().err
 
 
-def test_answers_within_seconds():
-    """At most three seconds of processor time, which a busy machine does not lengthen as it does the clock's."""
+def _processor_seconds(code: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    code = "import sys; from fullrank.cli import main; sys.exit(main(['methods']))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_answers_within_seconds():
+    """Processor time, held against that of importing torch: a busy or slow machine lengthens both."""
+    own = _processor_seconds("import sys; from fullrank.cli import main; sys.exit(main(['methods']))")
+    assert own < 3 * _processor_seconds("import torch")

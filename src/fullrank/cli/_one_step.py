@@ -102,6 +102,17 @@ class _Changes:
         return {name: tuple(value.shape) for name, value in now.items() if not torch.equal(value, before[name])}
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So little work is done sooner by one thread than by several that wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def watch_step(recipe: str) -> OneStep:
     """Run one step of a recipe's settings, in the middle of its schedules, on drawn frames; ``SettingError`` as training."""
     from fullrank.checkpoint.encoder import build_method, method_name
@@ -112,7 +123,7 @@ def watch_step(recipe: str) -> OneStep:
     cls = load_method(method_name(config.method))
     plan = cls.views(config.method)
     records = _records(cls, config)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(config.seed)
         batch = _batch(plan, config, records)
         method = build_method(config, records)
