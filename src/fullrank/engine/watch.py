@@ -17,7 +17,7 @@ from fullrank.methods._method import load_method
 from fullrank.recipes import recipe
 from fullrank.types import ClipBatch
 
-PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16 (weights stay in float32)"}
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16 (weights stay in float32)", "64-true": "float64"}
 LOOKED_AT = 8
 """records whose header may be unreadable before nothing is said of what the data are"""
 
