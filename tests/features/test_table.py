@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fullrank.errors import CheckpointError, DataError, SettingError, ShapeError, StorageError
+from fullrank.features import table as table_module
 from fullrank.features import write as module
 from fullrank.features.table import is_current, per_record, read_table
 from fullrank.features.write import TableWriter, write_table
@@ -242,7 +243,7 @@ def test_record_ids_that_are_not_utf8(tmp_path):
 
 
 def test_per_record_is_the_mean_of_the_clips(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK_ROWS", 4)
+    monkeypatch.setattr(table_module, "_BLOCK_ROWS", 4)
     random = np.random.default_rng(3)
     record = np.array([4, 0, 2, 4, 4, 0, 2, 2, 2, 2, 4])
     x = random.normal(size=(11, 3)).astype(np.float32)
@@ -280,5 +281,5 @@ def test_per_record_errors(tmp_path):
         per_record(table)
     with pytest.raises(SettingError, match="It has none; use representation"):
         per_record(table, "embedding")
-    with pytest.raises(SettingError, match="space must be representation or embedding"):
+    with pytest.raises(SettingError, match="space must be one of representation, embedding, embedding_normalized. Got 'latent'"):
         per_record(table, "latent")
