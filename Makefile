@@ -68,8 +68,9 @@ demo: $(VENV)/.installed
 demo-tiny: $(VENV)/.installed
 	$(BIN)/fullrank demo --tiny --out $(OUT)/demo-tiny
 
+# a process a core; each test computes on one thread
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

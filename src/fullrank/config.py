@@ -288,6 +288,8 @@ class RunConfig(Settings, Generic[M]):
     """auto: bf16 autocast where the processor has it"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one"""
+    compile: bool = False
+    """torch.compile the backbones: a slow first step, then faster ones on a GPU; the state of a run is the same"""
 
 
 def settings_hash(settings: Settings | dict[str, Any]) -> str:

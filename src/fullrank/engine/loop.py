@@ -24,7 +24,7 @@ from fullrank.draws import uniform
 from fullrank.engine import optimizers
 from fullrank.engine.folder import alone_in, begin, check_out, make_record, new_folder
 from fullrank.engine.observers import Observer, StepEvent, averaged
-from fullrank.engine.run import TrainResult, check_settings, launch, processes, total_steps
+from fullrank.engine.run import TrainResult, check_settings, compile_backbones, launch, processes, total_steps
 from fullrank.engine.step import train_step
 from fullrank.engine.together import agree, on_first, together
 from fullrank.engine.watch import Watch
@@ -125,6 +125,8 @@ def _parts(fabric: Fabric, config: RunConfig[Any], plan: ViewPlan, source: Sourc
         distributed.synchronise_batch_norm(method)
     if state is not None:
         method.load_state_dict(state["method"])
+    if config.compile:
+        compile_backbones(method)
     return _Parts(
         fabric=fabric,
         config=config,
@@ -187,6 +189,7 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, el
                 elapsed += seconds
                 event = StepEvent(
                     ctx=ctx,
+                    method=parts.method,
                     outputs=outputs,
                     losses=averaged(outputs, "losses"),
                     metrics=averaged(outputs, "metrics"),

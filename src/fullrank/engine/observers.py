@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fullrank import distributed
+from fullrank.methods._method import Method
 from fullrank.types import Output, StepContext
 
 
@@ -18,6 +19,8 @@ class StepEvent:
     """What happened in one step."""
 
     ctx: StepContext
+    method: Method
+    """as it is after the step, to be read"""
     outputs: list[Output]
     """of this process, one a micro-batch"""
     losses: dict[str, Tensor]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
 
 from fullrank.allocation import keep_memory
 from fullrank.config import RunConfig
@@ -96,6 +97,13 @@ def check_settings(config: RunConfig[Any], cls: type[Method], world: int) -> Non
             )
     check_plan(plan, plan.num_frames or config.data.num_frames, config.data.cache)
     cls.check(config.method, batch_size=micro, world=world)
+
+
+def compile_backbones(method: nn.Module) -> None:
+    """torch.compile what has an ``embed_dim``, in place: parameters, buffers and their names stay what they are."""
+    for part in method.modules():
+        if hasattr(part, "embed_dim"):
+            part.compile(dynamic=False)
 
 
 def total_steps(config: RunConfig[Any], steps_per_epoch: int) -> int:
