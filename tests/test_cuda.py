@@ -1,0 +1,106 @@
+"""On a GPU: views, every method's first loss and gradient are those of the CPU, runs train in bf16 and resume.
+
+Skipped where there is none.
+"""
+
+import math
+
+import pytest
+import torch
+
+from fullrank.checkpoint.encoder import load
+from fullrank.checkpoint.save import load_checkpoint
+from fullrank.config import Augmentation
+from fullrank.data.clips import clip_spec
+from fullrank.data.loader import Loader
+from fullrank.engine.loop import train
+from fullrank.features.extract import extract
+from fullrank.methods._method import available, load_method
+from fullrank.testing.lab import BATCH, Subject, context
+from fullrank.types import Views
+from fullrank.views import policies
+from fullrank.views.plan import make_views, multi_view
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+CUDA = torch.device("cuda")
+METHODS = list(available())
+
+
+@pytest.fixture(autouse=True)
+def _full_float32():
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def to_gpu(views: Views) -> Views:
+    groups = {name: {key: x.to(CUDA) for key, x in getattr(views, name).items()} for name in ("pixels", "masks", "targets")}
+    return Views(index=views.index.to(CUDA), **groups)
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(size_pixels=16), policies.simclr(24), policies.byol(32), policies.slowfast(32)],
+    ids=["plain", "simclr", "byol", "slowfast"],
+)
+def test_the_same_views_come_out(augmentation, memory_source):
+    """To two grey levels of 255: a blur's products are summed in another order."""
+    source = memory_source(records=16, size=40)
+    plan = multi_view(2, augmentation)
+    subject = Subject(load_method("simclr"))
+    loader = Loader(source, clip_spec(plan, subject.settings.data), num_clips=2, batch_size=16, seed=3, num_workers=0)
+    batch = next(loader.batches())
+    cpu, gpu = (make_views(batch, plan, 3, torch.device(where)).pixels["view"] for where in ("cpu", "cuda"))
+    scale = max(1 / value for value in augmentation.std)
+    assert (cpu - gpu.cpu()).abs().max() <= 2 / 255 * scale
+    assert cpu.std() > 0.1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_first_step_is_that_of_the_cpu(name):
+    subject = Subject(load_method(name))
+    views = subject.views()
+    found = {}
+    for where in ("cpu", "cuda"):
+        method = subject.build().to(where).train()
+        torch.manual_seed(0)
+        for part in method.modules():  # each device draws its own
+            if isinstance(part, torch.nn.Dropout) or hasattr(part, "drop_prob"):
+                part.eval()
+        output = method(to_gpu(views) if where == "cuda" else views, context())
+        output.loss.backward()
+        gradient = torch.cat([p.grad.flatten().cpu() for p in method.parameters() if p.grad is not None])
+        found[where] = ({term: float(value) for term, value in output.losses.items()}, gradient)
+    (losses, gradient), (gpu_losses, gpu_gradient) = found["cpu"], found["cuda"]
+    for term, value in losses.items():
+        assert gpu_losses[term] == pytest.approx(value, rel=2e-3, abs=2e-4), term
+    cosine = torch.nn.functional.cosine_similarity(gradient, gpu_gradient, dim=0)
+    assert cosine > 0.99, f"gradients point elsewhere: cosine {cosine}"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_in_bf16_ends_and_resumes(name, tmp_path):
+    subject = Subject(load_method(name))
+    config = subject.settings
+    data = config.data.model_copy(update={"batch_size": BATCH, "num_workers": 0})
+    source = subject.source()
+
+    class Half:
+        def on_step(self, event):
+            return "as asked" if event.ctx.step == 3 else None
+
+        def on_end(self, summary):
+            pass
+
+    update = {"data": data, "max_steps": 6, "max_minutes": None, "device": "cuda", "precision": "bf16", "out": tmp_path / "run"}
+    train(config.model_copy(update=update), source=source, observers=(Half(),))
+    result = train(resume=tmp_path / "run", source=source)
+    assert result.steps == 6
+    assert all(math.isfinite(value) for value in result.summary["losses"].values())
+    state = load_checkpoint(tmp_path / "run")["method"]
+    assert all(bool(torch.isfinite(x).all()) for x in state.values() if x.is_floating_point())
+    on_gpu = extract(load(tmp_path / "run", "cuda"), source, tmp_path / "gpu", device="cuda")
+    on_cpu = extract(load(tmp_path / "run"), source, tmp_path / "cpu")
+    gpu, cpu = torch.from_numpy(on_gpu.representation.copy()), torch.from_numpy(on_cpu.representation.copy())
+    assert float((gpu - cpu).abs().max() / cpu.abs().max()) < 2e-2
