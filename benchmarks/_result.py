@@ -27,13 +27,18 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """Short hash of HEAD, with -dirty where tracked files differ from it; "none" outside a repository."""
+    """Short hash of HEAD, with -dirty where tracked files differ from it.
+
+    Of an exported tree (`git archive`) what was exported; "none" where nobody knows.
+    """
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], check=False, capture_output=True, text=True, cwd=ROOT).stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "src", "benchmarks/*.py")
-    return (git("rev-parse", "--short", "HEAD") or "none") + ("-dirty" if changed else "")
+    exported = (ROOT / "benchmarks" / "COMMIT").read_text(encoding="utf-8").strip()
+    head = git("rev-parse", "--short", "HEAD") or ("none" if exported.startswith("$") else exported)
+    return head + ("-dirty" if changed else "")
 
 
 def _without_paths(word: str) -> str:

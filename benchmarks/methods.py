@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from _features import actors_of, leave_one_actor_out, ranks
+from _jobs import in_parallel
 from _methods_figure import draw
 from _result import origin, write
 
@@ -26,9 +27,11 @@ from fullrank.config import RunConfig, settings_hash
 from fullrank.data.open import open_source
 from fullrank.data.source import Source
 from fullrank.engine.loop import train
+from fullrank.features.table import read_table
 from fullrank.methods._method import available, load_method
 from fullrank.recipes import recipe
 from fullrank.testing.runs import WORLD, in_world, judge
+from fullrank.types import FeatureTable
 
 RANDOM = "random weights"
 FIRST = "simclr"
@@ -64,18 +67,33 @@ class Bench:
         self.work, self.steps, self.folder = work, steps, weizmann
         self.weizmann: Source | None = None
 
-    def row(self, label: str, name: str, seed: int) -> dict[str, Any]:
-        """All of one method and seed."""
+    def _settings(self, name: str, seed: int) -> RunConfig[Any]:
         config = recipe(f"{name}.tiny").model_copy(update={"seed": seed, "epochs": 1000.0})
-        if self.steps is not None:
-            config = config.model_copy(update={"max_steps": self.steps})
+        return config if self.steps is None else config.model_copy(update={"max_steps": self.steps})
+
+    def decode(self, names: list[str]) -> None:
+        """Fill the caches that the runs share, so that no two processes do it at once."""
+        data = {recipe(f"{name}.tiny").data.model_dump_json(): self._settings(name, 0) for name in names}
+        for config in data.values():
+            in_world(config, self.work / "world")
+            if self.folder is not None:
+                open_source(config.data.model_copy(update={**WEIZMANN, **self._on_weizmann()}))
+
+    def _on_weizmann(self) -> dict[str, Any]:
+        return {"path": self.folder, "cache": self.work / "weizmann-cache"}
+
+    def row(self, subject: tuple[str, str, int]) -> dict[str, Any]:
+        """All of one (name of the row, method, seed)."""
+        label, name, seed = subject
+        config = self._settings(name, seed)
         found = self._once("world", label, config, self._world)
         if self.folder is not None and not load_method(name).needs_labels:
             steps = min(WEIZMANN_STEPS, config.max_steps or WEIZMANN_STEPS)
             data = config.data.model_copy(update=WEIZMANN)
             own = config.model_copy(update={"data": data, "max_steps": steps})
             actions = self._once("weizmann", label, own, self._actions)
-            found = {**found, **{key: actions[key] for key in ACTIONS}, "seconds weizmann": actions["seconds"]}
+            found = {**found, **{key: actions[key] for key in (*ACTIONS, "ranks weizmann")}}
+            found["seconds weizmann"] = actions["seconds"]
         return {"method": label, "seed": seed, "network": network(config), **found}
 
     def _once(self, part: str, label: str, config: RunConfig[Any], run: Any) -> dict[str, Any]:
@@ -101,10 +119,11 @@ class Bench:
         config, sources = in_world(config, self.work / "world", seed=config.seed)
         encoder = _encoder(config, sources["train"], out, random)
         found, table = judge(encoder, sources, out / "features")
+        keep(table, self.work / f"{out.name}.npz")
         return {"steps": encoder.steps, "videos": WORLD.num_test, **found, "ranks": ranks(table, MEASURES)}
 
     def _actions(self, config: RunConfig[Any], out: Path, random: bool) -> dict[str, Any]:
-        data = config.data.model_copy(update={"path": self.folder, "cache": self.work / "weizmann-cache"})
+        data = config.data.model_copy(update=self._on_weizmann())
         config = config.model_copy(update={"data": data})
         self.weizmann = self.weizmann or open_source(data)
         found = leave_one_actor_out(
@@ -113,7 +132,14 @@ class Bench:
             actors_of(self.folder, self.weizmann)[0],  # type: ignore[arg-type]
             out / "features",
         )
-        return {"actions knn": found["knn"], "actions linear": found["linear"]}
+        keep(read_table(out / "features"), self.work / f"{out.name}.npz")
+        return {"actions knn": found["knn"], "actions linear": found["linear"], "ranks weizmann": found["ranks"]}
+
+
+def keep(table: FeatureTable, file: Path) -> None:
+    """The features of a run, for whoever measures something else of them (benchmarks/measures_and_accuracy.py)."""
+    arrays = {space: np.asarray(getattr(table, space)) for space in SPACES if getattr(table, space) is not None}
+    np.savez_compressed(file, record=np.asarray(table.record), **arrays)
 
 
 def _encoder(config: RunConfig[Any], source: Source, out: Path, random: bool) -> Encoder:
@@ -165,6 +191,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--weizmann", type=Path, help="folder of the Weizmann actions")
     parser.add_argument("--work", type=Path, help="keeps what was run, so that a later call goes on")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, one thread each")
+    parser.add_argument("--max-minutes", type=float, help="no run begins later; the table has what is there")
     parser.add_argument("--figure", type=Path, help="effective rank against accuracy, as SVG")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--tiny", action="store_true", help="two methods, one seed, three steps")
@@ -176,7 +204,11 @@ def main() -> None:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         bench = Bench(work, steps, args.weizmann)
-        rows = [bench.row(label, name, seed) for seed in args.seeds for label, name in subjects(args.methods)]
+        bench.decode(args.methods)
+        todo = [(label, name, seed) for seed in args.seeds for label, name in subjects(args.methods)]
+        order = {(label, seed): i for i, (label, _, seed) in enumerate(todo)}
+        found = list(in_parallel(bench.row, todo, args.jobs, args.max_minutes))
+    rows = sorted(found, key=lambda row: order[row["method"], row["seed"]])
     result = {**origin("methods.py"), "seeds": args.seeds, "tables": {}, "results": rows}
     result["tables"]["methods-measured"] = table(rows, args.weizmann is not None)
     write(args.out, result)

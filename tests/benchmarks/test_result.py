@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPTS = ("backbones", "clips", "evaluation", "monitor", "spectrum", "step", "views")
+SCRIPTS = ("backbones", "clips", "cost", "evaluation", "gpu_step", "monitor", "spectrum", "step", "views")
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_every_benchmark_writes_through_it_and_has_a_quick_pass() -> None:
         assert "from _result import" in text, name
         assert '"--tiny"' in text, name
         assert "rev-parse" not in text, f"{name} has its own origin"
-    others = {"_result", "_peers", "_features", "_methods_figure", "tables", "torchvision_shim"}
-    others |= {"demo", "real_input", "methods", "study"}
+    others = {"_result", "_peers", "_features", "_jobs", "_methods_figure", "_timing", "tables", "torchvision_shim"}
+    others |= {"demo", "real_input", "methods", "study", "cifar10"}
     assert {file.stem for file in FOLDER.glob("*.py")} - others == set(SCRIPTS), "a new script belongs to one of the two"
 
 
@@ -115,3 +115,13 @@ def test_without_data_or_peers_a_benchmark_is_skipped(name: str, flag: str, tmp_
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{name}: skipped, needs ")
     assert not (tmp_path / "x.json").exists()
+
+
+def test_an_exported_tree_knows_its_commit(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = load("_result")
+    monkeypatch.setattr(result, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "benchmarks").mkdir()
+    for text, commit in (("$Format:%h$\n", "none"), ("abc1234\n", "abc1234")):
+        (tmp_path / "benchmarks" / "COMMIT").write_text(text)
+        assert result.commit() == commit
