@@ -56,6 +56,6 @@ def steps(config: RunConfig[Any], source: ArraySource, count: int, warm_up: int)
     seconds = np.diff(clock.times)
     return {
         "first": float(seconds[0]),
-        "step": statistics.median(seconds[warm_up:].tolist()),
+        "step": statistics.median(seconds[min(warm_up, len(seconds) - 1) :].tolist()),
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if gpu else 0.0,
     }

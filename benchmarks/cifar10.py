@@ -20,12 +20,14 @@ import torch
 from _result import origin, write
 from torch import Tensor
 
+from fullrank.checkpoint.encoder import method_name
 from fullrank.config import RunConfig
 from fullrank.data.open import open_source
 from fullrank.data.sources.arrays import ArraySource
 from fullrank.engine.loop import train
 from fullrank.engine.observers import StepEvent
 from fullrank.evaluation.knn import knn_predict
+from fullrank.methods._method import load_method
 from fullrank.recipes import recipe
 from fullrank.spectrum.measures import measure_all
 
@@ -43,46 +45,57 @@ LIGHTLY = {
 """kNN in %, the maximum over epochs of one seed: lightly, benchmarks.rst of 2023-03-27, batch 512, 200 epochs"""
 NUM_NEIGHBOURS, TEMPERATURE = 200, 0.1
 IMAGES_AT_ONCE = 2000
-RANK_ROWS = 10_000
 
 
 class Knn:
     """An observer: the accuracy of frozen features at the end of every few epochs, and the spectrum at the end."""
 
     def __init__(self, config: RunConfig[Any], sources: dict[str, ArraySource], every_epochs: int):
-        aug = type(config.method)(**config.method.model_dump()).augmentation
+        aug = load_method(method_name(config.method)).views(config.method).groups[0].augmentation
         self.mean, self.std = (torch.tensor(values).view(1, 3, 1, 1, 1) for values in (aug.mean, aug.std))
         self.sources, self.every_epochs = sources, every_epochs
         self.curve: list[dict[str, float]] = []
         self.seconds = 0.0
         self.ranks: dict[str, dict[str, float]] = {}
+        self.features: dict[str, Tensor] = {}
         self.peak_gib = 0.0
+        self.event: StepEvent | None = None
 
     def on_step(self, event: StepEvent) -> str | None:
-        """Evaluate where an epoch ends."""
-        ctx = event.ctx
-        last = ctx.step >= ctx.total_steps
-        if not last and (ctx.step % (ctx.steps_per_epoch * self.every_epochs)):
-            return None
-        begin = time.perf_counter()
-        method = event.method
+        """Evaluate where so many epochs end."""
+        self.event = event
+        if event.ctx.step % (event.ctx.steps_per_epoch * self.every_epochs) == 0:
+            self._evaluate(event)
+        return None
+
+    def on_end(self, summary: dict[str, Any]) -> None:
+        """The last step's accuracy and spectra; peak memory of the run."""
+        if self.event is None:
+            return
+        found = self._evaluate(self.event)
+        for space, x in zip(("representation", "embedding"), found, strict=True):
+            if x is not None:
+                self.features[space] = x.cpu()
+                self.ranks[space] = measure_all(x.cpu().numpy())
+        if torch.cuda.is_available():
+            self.peak_gib = torch.cuda.max_memory_allocated() / 2**30
+
+    def _evaluate(self, event: StepEvent) -> tuple[Tensor, Tensor | None]:
+        """Adds a point to the curve; returns representation and embedding of the test images."""
+        begin, method = time.perf_counter(), event.method
         training = method.training
         method.eval()
-        found = {split: self._features(method, source) for split, source in self.sources.items()}
-        labels = {
-            split: torch.from_numpy(source.labels["label"]).to(found[split][0].device) for split, source in self.sources.items()
-        }
-        predicted = knn_predict(found["train"][0], labels["train"], found["test"][0], NUM_NEIGHBOURS, TEMPERATURE, 10)
-        accuracy = float((predicted[:, 0] == labels["test"]).float().mean())
-        self.curve.append({"epoch": ctx.epoch, "knn": accuracy, "training_seconds": event.elapsed_seconds})
-        if last:
-            h, z = found["test"]
-            spaces = {"representation": h, "embedding": z}
-            self.ranks = {space: measure_all(x[:RANK_ROWS].cpu().numpy()) for space, x in spaces.items() if x is not None}
+        (bank, _), test = (self._features(method, self.sources[split]) for split in ("train", "test"))
+        labels, wanted = (torch.from_numpy(self.sources[s].labels["label"]).to(bank.device) for s in ("train", "test"))
+        predicted = knn_predict(bank, labels, test[0], NUM_NEIGHBOURS, TEMPERATURE, 10)
+        accuracy = float((predicted[:, 0] == wanted).float().mean())
         method.train(training)
+        point = {"epoch": event.ctx.epoch, "knn": accuracy, "training_seconds": event.elapsed_seconds}
+        if not self.curve or self.curve[-1]["epoch"] != point["epoch"]:
+            self.curve.append(point)
+            print(f"  epoch {event.ctx.epoch:.1f}: kNN {100 * accuracy:.2f} %, {event.elapsed_seconds:.0f} s", flush=True)
         self.seconds += time.perf_counter() - begin
-        print(f"  epoch {ctx.epoch:.0f}: kNN {100 * accuracy:.2f} %, {event.elapsed_seconds:.0f} s of training", flush=True)
-        return None
+        return test
 
     @torch.no_grad()
     def _features(self, method: Any, source: ArraySource) -> tuple[Tensor, Tensor | None]:
@@ -100,11 +113,6 @@ class Knn:
                 embeddings.append(z.float())
         return torch.cat(representations), torch.cat(embeddings) if embeddings else None
 
-    def on_end(self, summary: dict[str, Any]) -> None:
-        """Peak memory of the run."""
-        if torch.cuda.is_available():
-            self.peak_gib = torch.cuda.max_memory_allocated() / 2**30
-
 
 def one(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     """One method, trained and evaluated."""
@@ -112,6 +120,7 @@ def one(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
     data = config.data.model_copy(update={"path": args.cifar, "limit": args.records})
     update: dict[str, Any] = {"data": data, "seed": seed, "device": args.device, "compile": args.compile}
     update |= {"out": args.work / f"{name}-{seed}-run", "epochs": args.epochs or config.epochs, "precision": args.precision}
+    update["max_minutes"] = args.run_minutes
     config = config.model_copy(update=update)
     sources: dict[str, Any] = {
         split: open_source(data.model_copy(update={"split": split, "limit": args.records if split == "train" else None}))
@@ -122,13 +131,18 @@ def one(name: str, args: argparse.Namespace, seed: int) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()
     result = train(config, source=sources["train"], recipe=f"{name}.cifar10", observers=(watch,))
+    if result.stopped is not None:
+        raise SystemExit(f"{name} was {result.stopped} after {result.steps} steps; the same command runs it again.")
     minutes = (time.perf_counter() - begin) / 60
     best = max(watch.curve, key=lambda point: point["knn"])
+    arrays = {space: x.numpy().astype(np.float16) for space, x in watch.features.items()}
+    np.savez_compressed(args.work / f"{name}-{seed}.npz", **arrays)  # for whoever measures something else of them
     keep = ("n", "d", "std", "normalized_std", "mean_cosine", "effective_rank", "rankme", "cev_auc")
     return {
         "method": name,
         "seed": seed,
-        "epochs": config.epochs,
+        "epochs": watch.curve[-1]["epoch"],
+        "epochs_asked": config.epochs,
         "steps": result.steps,
         "knn_last": watch.curve[-1]["knn"],
         "knn_best": best["knn"],
@@ -158,7 +172,7 @@ def table(rows: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any
             ranks.append(f"{np.mean([r['effective_rank'] for r in found]):.1f}{bound}" if found else "-")
         theirs = f"{LIGHTLY[name]:.1f}" if name in LIGHTLY else "-"
         minutes = f"{np.mean([row['minutes'] for row in same]):.1f}"
-        lines.append([name, f"{same[0]['epochs']:g}", f"{last:.1f}", f"{best:.1f}", theirs, *ranks, minutes, len(same)])
+        lines.append([name, f"{same[0]['epochs']:.0f}", f"{last:.1f}", f"{best:.1f}", theirs, *ranks, minutes, len(same)])
     header = ["method", "epochs", "kNN % last", "kNN % best", "lightly's best", "effective rank of h", "effective rank of z"]
     header += ["minutes", "seeds"]
     note = (
@@ -181,6 +195,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--run-minutes", type=float, help="a run ends within so many, its schedules with it")
     parser.add_argument("--max-minutes", type=float)
     parser.add_argument("--work", type=Path, default=Path("runs/cifar10"))
     parser.add_argument("--out", type=Path)

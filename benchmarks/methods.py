@@ -37,7 +37,9 @@ RANDOM = "random weights"
 FIRST = "simclr"
 """the method whose untrained network is the plain row of random weights: most methods have the same one"""
 WEIZMANN = {"frames_per_second": 6.25, "name": "auto"}
-WEIZMANN_STEPS = 60
+WEIZMANN_STEPS = 200
+EPOCHS = 10_000.0
+"""more than any run has: its steps decide its length"""
 MEASURES = ("n", "d", "effective_rank", "cev_auc")
 SPACES = ("representation", "embedding")
 ACCURACIES = ("digit knn", "digit linear", "motion knn", "motion linear")
@@ -68,8 +70,11 @@ class Bench:
         self.weizmann: Source | None = None
 
     def _settings(self, name: str, seed: int) -> RunConfig[Any]:
-        config = recipe(f"{name}.tiny").model_copy(update={"seed": seed, "epochs": 1000.0})
-        return config if self.steps is None else config.model_copy(update={"max_steps": self.steps})
+        config = recipe(f"{name}.tiny")
+        warmup = config.optimizer.warmup_epochs * EPOCHS / config.epochs  # the same share of the run
+        optimizer = config.optimizer.model_copy(update={"warmup_epochs": warmup})
+        update = {"seed": seed, "epochs": EPOCHS, "optimizer": optimizer, "max_steps": self.steps or config.max_steps}
+        return config.model_copy(update=update)
 
     def decode(self, names: list[str]) -> None:
         """Fill the caches that the runs share, so that no two processes do it at once."""
@@ -146,7 +151,9 @@ def _encoder(config: RunConfig[Any], source: Source, out: Path, random: bool) ->
     if random:
         out.mkdir(parents=True)
         return untrained(config, seed=config.seed)
-    train(config.model_copy(update={"out": out / "run"}), source=source)
+    result = train(config.model_copy(update={"out": out / "run"}), source=source)
+    if result.stopped is not None:
+        raise SystemExit(f"{out.name} was {result.stopped} after {result.steps} steps; the same command goes on.")
     return load(out / "run")
 
 
@@ -189,6 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=list(available()))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=700, help="of a run on the embedded world")
     parser.add_argument("--weizmann", type=Path, help="folder of the Weizmann actions")
     parser.add_argument("--work", type=Path, help="keeps what was run, so that a later call goes on")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, one thread each")
@@ -197,13 +205,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--tiny", action="store_true", help="two methods, one seed, three steps")
     args = parser.parse_args()
-    steps = None
     if args.tiny:
-        args.methods, args.seeds, steps = args.methods[:2], args.seeds[:1], 3
+        args.methods, args.seeds, args.steps = args.methods[:2], args.seeds[:1], 3
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        bench = Bench(work, steps, args.weizmann)
+        bench = Bench(work, args.steps, args.weizmann)
         bench.decode(args.methods)
         todo = [(label, name, seed) for seed in args.seeds for label, name in subjects(args.methods)]
         order = {(label, seed): i for i, (label, _, seed) in enumerate(todo)}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from _features import actors_of, leave_one_actor_out, rank_cell, ranks
 from _result import origin, write
 
@@ -36,7 +37,7 @@ SHORT_RUN = OptimizerConfig(name="adamw", base_learning_rate=1e-3, weight_decay=
 
 
 def settings(
-    name: str, *, steps: int, size: int, canvas: int, out: Path, data: dict[str, Any], **method: Any
+    name: str, *, steps: int, size: int, canvas: int, out: Path, data: dict[str, Any], device: str, **method: Any
 ) -> RunConfig[Any]:
     """A recipe shrunk until a CPU gets through it."""
     config = fullrank.recipe(name)
@@ -56,6 +57,7 @@ def settings(
             "optimizer": config.optimizer.model_copy(update={"warmup_epochs": EPOCHS / 10}),
             "max_steps": steps,
             "epochs": EPOCHS,
+            "device": device,
             "out": out,
         }
     )
@@ -66,7 +68,12 @@ def trained(config: RunConfig[Any], source: Source, name: str) -> Encoder:
     if not (config.out / "checkpoint.pt").exists():
         shutil.rmtree(config.out, ignore_errors=True)  # of a run that failed
         print(f"training {config.out.name}", flush=True)
-        train(config, source=source, recipe=name)
+        result = train(config, source=source, recipe=name)
+        if result.stopped is not None:
+            shutil.rmtree(config.out)
+            raise SystemExit(
+                f"{config.out.name} was {result.stopped} after {result.steps} steps; the same command runs it again."
+            )
     return load(config.out)
 
 
@@ -75,14 +82,17 @@ def percent(row: dict[str, Any], key: str) -> str:
     return f"{100 * row[key]:.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def weizmann(folder: Path, work: Path, steps: int, folds_steps: int | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def weizmann(
+    folder: Path, work: Path, steps: int, folds_steps: int | None, device: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     data = {"path": folder, "cache": work / "cache", "batch_size": 30, "num_frames": 8, "frames_per_second": 6.25}
     rows: list[dict[str, Any]] = []
     source: Source | None = None
     for name in METHODS:
         for rho in (1, 2):
             recipe = f"{name}.video"
-            config = settings(recipe, steps=steps, size=64, canvas=72, out=work / f"weizmann_{name}_{rho}", data=data, rho=rho)
+            out = work / f"weizmann_{name}_{rho}"
+            config = settings(recipe, steps=steps, size=64, canvas=72, out=out, data=data, device=device, rho=rho)
             source = source or open_source(config.data)
             actors, actor_names = actors_of(folder, source)
             if not rows:
@@ -101,12 +111,13 @@ def weizmann(folder: Path, work: Path, steps: int, folds_steps: int | None) -> t
                 canvas=72,
                 out=work / f"weizmann_{FOLDS_METHOD}_all",
                 data=data,
+                device=device,
                 rho=2,
             )
             encoder = trained(config, source, f"{FOLDS_METHOD}.video")
             found = leave_one_actor_out(encoder, source, actors, work / f"weizmann_{FOLDS_METHOD}_all_features")
             rows.append({"method": FOLDS_METHOD, "rho": 2, "steps": folds_steps, **found})
-        rows.append(per_fold(folder, work, data, folds_steps, source, actors, actor_names))
+        rows.append(per_fold(folder, work, data, folds_steps, source, actors, actor_names, device))
     header = ["method", "rho", "steps", "kNN %", "linear %", "effective rank of h", "effective rank of z"]
     lines = [
         [
@@ -127,7 +138,14 @@ def weizmann(folder: Path, work: Path, steps: int, folds_steps: int | None) -> t
 
 
 def per_fold(
-    folder: Path, work: Path, data: dict[str, Any], steps: int, source: Source, actors: np.ndarray, names: list[str]
+    folder: Path,
+    work: Path,
+    data: dict[str, Any],
+    steps: int,
+    source: Source,
+    actors: np.ndarray,
+    names: list[str],
+    device: str,
 ) -> dict[str, Any]:
     """Pre-training that never sees the actor it is asked about."""
     right = {"knn": 0.0, "linear": 0.0}
@@ -137,7 +155,8 @@ def per_fold(
         listing.write_text("path\n" + "\n".join(rows) + "\n", encoding="utf-8")
         recipe = f"{FOLDS_METHOD}.video"
         own = {**data, "path": listing}
-        config = settings(recipe, steps=steps, size=64, canvas=72, out=work / f"fold_{name}", data=own, rho=2)
+        out = work / f"fold_{name}"
+        config = settings(recipe, steps=steps, size=64, canvas=72, out=out, data=own, device=device, rho=2)
         encoder = trained(config, open_source(config.data), recipe)
         table = extract(encoder, source, work / f"fold_{name}_features", num_clips=3, batch_size=30)
         features, labels, record = per_record(table)
@@ -155,12 +174,12 @@ def per_fold(
     return row
 
 
-def cifar(folder: Path, work: Path, steps: int, records: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def cifar(folder: Path, work: Path, steps: int, records: int, device: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     data = {"path": folder, "name": "cifar10", "limit": records, "batch_size": 256, "num_frames": 1}
     rows: list[dict[str, Any]] = []
     for name in METHODS:
         recipe = f"{name}.cifar10"
-        config = settings(recipe, steps=steps, size=32, canvas=32, out=work / f"cifar_{name}", data=data)
+        config = settings(recipe, steps=steps, size=32, canvas=32, out=work / f"cifar_{name}", data=data, device=device)
         # the recipes' LARS and SGD need the warm-up of many epochs, which a run of a minute does not have
         config = config.model_copy(update={"optimizer": SHORT_RUN})
         bank = open_source(config.data)
@@ -201,15 +220,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="of each run")
     parser.add_argument("--folds-steps", type=int)
     parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--device", default="cpu", help="to train on")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     start, tables, rows = time.perf_counter(), {}, {}
     if args.weizmann is not None:
-        tables["weizmann"], rows["weizmann"] = weizmann(args.weizmann, args.work, args.steps, args.folds_steps)
+        tables["weizmann"], rows["weizmann"] = weizmann(args.weizmann, args.work, args.steps, args.folds_steps, args.device)
     if args.cifar is not None:
-        tables["cifar10"], rows["cifar10"] = cifar(args.cifar, args.work, args.steps, args.records)
-    result = {**origin("real_input.py"), "seeds": [0], "seconds": time.perf_counter() - start}
+        tables["cifar10"], rows["cifar10"] = cifar(args.cifar, args.work, args.steps, args.records, args.device)
+    gpu = torch.cuda.get_device_name() if args.device == "cuda" else None
+    result = {**origin("real_input.py", gpu), "seeds": [0], "seconds": time.perf_counter() - start}
     write(args.out, {**result, "tables": tables, "results": rows})
 
 

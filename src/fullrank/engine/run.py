@@ -64,6 +64,8 @@ def launch(config: RunConfig[Any]) -> Fabric:
     )
     if device == "cpu":
         keep_memory()
+    else:  # shapes stay the same from step to step: let cuDNN try its algorithms once
+        torch.backends.cudnn.benchmark = True
     fabric.launch()
     return fabric
 
