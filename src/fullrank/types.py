@@ -41,11 +41,14 @@ class Preparation:
     sampling_rate: int = 1
     """frames of the video between frames of the clip, at ``frames_per_second``"""
     frames_per_second: float = 30.0
+    """0: the video's own, whatever it is"""
     rule: Literal["pyslowfast", "pytorchvideo", "consecutive"] = "consecutive"
     """which frames: pyslowfast: uniformly spaced windows whose last does not touch the end, linspace over a window;
     pytorchvideo: linspace over the frames of a window of that many seconds; consecutive: every ``sampling_rate``-th frame"""
     short_side: int = 256
     """pixels that the short side is scaled to"""
+    crop_is_short_side: bool = False
+    """with several spatial views the short side is scaled to ``crop`` instead (PySlowFast)"""
     exact_size: tuple[int, int] | None = None
     """(height, width) that frames are scaled to instead, whatever their shape"""
     crop: int = 224

@@ -5,12 +5,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fullrank.backbones.resnet import to_channels_last
 from fullrank.checkpoint.encoding import Encoding
+from fullrank.checkpoint.interop._settings import read_yaml
 from fullrank.checkpoint.interop.identify import Identified, identify
 from fullrank.checkpoint.save import hash_of_tensors
 from fullrank.data.open import open_source
 from fullrank.data.positions import positions
-from fullrank.errors import SettingError
+from fullrank.errors import CheckpointError, SettingError
 from fullrank.types import Clip, Preparation
 from fullrank.views.prepare import prepare
 
@@ -70,8 +72,28 @@ def prepared(clip: Clip, how: Preparation, crops: int) -> Tensor:
     return pixels.unflatten(2, (how.num_blocks, -1)).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-def load_imported(path: Path, layout: str | None = None, device: str = "cpu") -> ImportedEncoder:
-    """The encoder in a file of another codebase; ``CheckpointError`` where its layout is not known."""
-    found = identify(path, layout)
-    found.network.to(device)
+def load_imported(
+    path: Path, layout: str | None = None, device: str = "cpu", config: str | Path | None = None
+) -> ImportedEncoder:
+    """The encoder in a file of another codebase; ``CheckpointError`` where its layout is not known.
+
+    ``config``: a YAML file of PySlowFast, whose settings count instead of those in the file. ``SettingError`` where it cannot
+    be read, or the file is another codebase's.
+    """
+    found = identify(path, layout, None if config is None else _read_config(Path(config)))
+    if config is not None and not found.layout.name.startswith("pyslowfast"):
+        raise SettingError(f"--config is for PySlowFast's files. Got it with layout '{found.layout.name}'; leave it out.")
+    to_channels_last(found.network).to(device)
     return ImportedEncoder(found)
+
+
+def _read_config(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"--config must be a readable YAML file. Got {path} ({error}).") from None
+    try:
+        read_yaml(text)
+    except CheckpointError as error:
+        raise SettingError(f"--config {path}: {error}") from None
+    return text

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullrank.cli._io import console, write_json
-from fullrank.errors import CheckpointError, SettingError, did_you_mean
+from fullrank.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
-    from fullrank.checkpoint.imported import ImportedEncoder
     from fullrank.cli.extract import Args
 
 READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers")
@@ -19,12 +18,10 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
     """Load, prepare as its codebase does, encode, and write the table."""
     from fullrank.checkpoint.imported import load_imported
     from fullrank.data.open import open_source
-    from fullrank.features.foreign import PER_RECORD, extract_imported
+    from fullrank.features.foreign import BATCH_VIEWS, PER_RECORD, extract_imported
 
     _check(args)
-    encoder = load_imported(path, args.layout, args.device)
-    if args.config is not None:
-        _configure(encoder, args.config)
+    encoder = load_imported(path, args.layout, args.device, args.config)
     if args.branch is not None and args.branch not in encoder.branches:
         near = did_you_mean(args.branch, encoder.branches)
         raise SettingError(f"branch must be one of {', '.join(encoder.branches)} for this file. Got {args.branch}.{near}")
@@ -44,7 +41,7 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
         args.out,
         clips=clips,
         crops=crops,
-        batch_size=args.batch_size,
+        batch_size=args.batch_size or BATCH_VIEWS,
         num_workers=args.data.num_workers,
         branch=args.branch,
         bf16=args.bf16,
@@ -81,20 +78,3 @@ def _check(args: "Args") -> None:
         )
     if args.thumbnails:
         raise SettingError("--thumbnails is for runs of our own. Got it with a file of another codebase; leave it out.")
-
-
-def _configure(encoder: "ImportedEncoder", config: Path) -> None:
-    """Frames, rate and crop from a settings file of the codebase."""
-    preparation = encoder.found.layout.preparation
-    if not callable(preparation):
-        raise SettingError(
-            f"--config is for PySlowFast's files. Got it with layout '{encoder.found.layout.name}'; leave it out."
-        )
-    try:
-        text = config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"--config must be a readable YAML file. Got {config} ({error}).") from None
-    try:
-        encoder.preparation = preparation({"cfg": text})
-    except CheckpointError as error:
-        raise SettingError(f"--config {config}: {error}") from None

@@ -112,6 +112,24 @@ def _use_batch_statistics(module: nn.Module) -> None:
             part.running_mean = part.running_var = part.num_batches_tracked = None
 
 
+def preparation(settings: dict[str, Any]) -> Preparation:
+    """8 blocks of 5 frames, every third of the video's own: 128 pixels of 150, ResNet-34's and 50's 224 of 256.
+
+    The frames on disk that the authors cut from are so large (process_data/src/extract_frame.py), scaled by OpenCV's bilinear
+    rule, which does not smooth.
+    """
+    large = settings.get("net") in ("resnet34", "resnet50")
+    return Preparation(
+        num_frames=40,
+        sampling_rate=3,
+        frames_per_second=0.0,
+        short_side=256 if large else 150,
+        crop=224 if large else 128,
+        antialias=False,
+        num_blocks=8,
+    )
+
+
 LAYOUTS = (
     Layout(
         name="dpc",
@@ -124,7 +142,7 @@ LAYOUTS = (
         },
         needs=(r"backbone\.conv1\.weight", r"agg\.ConvGRUCell_00\.reset_gate\.weight", r"network_pred\.0\.weight"),
         build=_build,
-        preparation=Preparation(num_frames=40, sampling_rate=3, crop=128, short_side=128, num_blocks=8),
+        preparation=preparation,
         blocks=True,
     ),
 )
