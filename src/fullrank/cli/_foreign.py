@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullrank.cli._io import console, write_json
-from fullrank.errors import SettingError, did_you_mean
+from fullrank.errors import SettingError
 
 if TYPE_CHECKING:
     from fullrank.cli.extract import Args
@@ -18,13 +18,11 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
     """Load, prepare as its codebase does, encode, and write the table."""
     from fullrank.checkpoint.imported import load_imported
     from fullrank.data.open import open_source
-    from fullrank.features.foreign import BATCH_VIEWS, PER_RECORD, extract_imported
+    from fullrank.features.foreign import PER_RECORD, extract_imported
 
     _check(args)
     encoder = load_imported(path, args.layout, args.device, args.config)
-    if args.branch is not None and args.branch not in encoder.branches:
-        near = did_you_mean(args.branch, encoder.branches)
-        raise SettingError(f"branch must be one of {', '.join(encoder.branches)} for this file. Got {args.branch}.{near}")
+    encoder.branch(args.branch)  # says so now where there is none like it
     source, how = open_source(args.data), encoder.preparation
     clips, crops = args.num_clips or how.clips, args.num_crops or how.crops
     first = os.environ.get("RANK", "0") == "0"  # torchrun's processes share the work, and one speaks
@@ -41,7 +39,7 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
         args.out,
         clips=clips,
         crops=crops,
-        batch_size=args.batch_size or BATCH_VIEWS,
+        batch_size=args.batch_size,
         num_workers=args.data.num_workers,
         branch=args.branch,
         bf16=args.bf16,

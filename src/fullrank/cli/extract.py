@@ -35,7 +35,7 @@ class Args(Settings):
     config: Path | None = None
     """of a PySlowFast file: the YAML with frames, rate and crop, where the file does not hold it"""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """records encoded at once, 32 where not given (of a file of another codebase: views, 8)"""
+    """records encoded at once, 32 where not given (of a file of another codebase: views, 4 on a CPU)"""
     branch: str | None = None
     """"student" or "teacher", for methods that have both (or another that `fullrank methods NAME` lists), or "all": what the
     paper evaluates to OUT and the others to OUT-<branch>; where not given, what the paper evaluates"""

@@ -39,8 +39,9 @@ PART_RECORDS = 32
 PER_RECORD = "per_record"
 """folder, inside the table's, of the table with one row a record: the mean over its views"""
 POLL_SECONDS = 1.0
-BATCH_VIEWS = 8
-"""views encoded at once where nobody says: of a Slow R50 at 256 pixels their activations take 1 GiB"""
+BATCH_VIEWS = {"cpu": 4}
+"""{device: views encoded at once where nobody says}: a Slow R50's activations take 250 MiB for a view of 256 pixels"""
+BATCH_VIEWS_ELSEWHERE = 32
 FRAME_BYTES = 2**28
 """of a record's frames at full size at a time; a record with more is decoded once for each so many"""
 Read = tuple[list[Tensor], NDArray[np.float64], str]
@@ -54,7 +55,7 @@ def extract_imported(
     *,
     clips: int | None = None,
     crops: int | None = None,
-    batch_size: int = BATCH_VIEWS,
+    batch_size: int | None = None,
     num_workers: int = 0,
     branch: str | None = None,
     bf16: bool = False,
@@ -63,7 +64,8 @@ def extract_imported(
     """Encode ``clips`` x ``crops`` views of every record (not given: as many as the codebase tests with), write ``out``.
 
     A row is a view: representation, embedding as the head gives it, and the same L2-normalised (``embedding_normalized``);
-    ``out``/per_record has their means over each record's views. ``batch_size`` counts views. Unreadable files are left out and
+    ``out``/per_record has their means over each record's views. ``batch_size`` counts views (not given: 4 on a CPU, 32
+    elsewhere). Unreadable files are left out and
     named in the manifest. ``DataError`` where nothing could be read.
     """
     out, how = Path(out), encoder.preparation
@@ -78,7 +80,9 @@ def extract_imported(
     tables = (out, out / PER_RECORD)
     if all(is_current(table, key) for table in tables):
         return read_table(out)
-    if next(encoder.network.parameters()).device.type == "cpu":
+    device = next(encoder.network.parameters()).device.type
+    batch_size = batch_size or BATCH_VIEWS.get(device, BATCH_VIEWS_ELSEWHERE)
+    if device == "cpu":
         keep_memory()
     parts = _Parts(out, settings_hash(key), len(source))
     for number, rows in _encoded(encoder, source, parts.mine(), clips, crops, batch_size, num_workers, branch, bf16):

@@ -96,9 +96,9 @@ def _build(parts: Parts, settings: dict[str, Any]) -> nn.Module:
         _use_batch_statistics(backbone)
     load_weights(backbone, floats(state), "the file")
     backbone.config = config  # type: ignore[assignment]
-    gates = parts["gru"]
-    hidden = gates["reset_gate.weight"].shape[0]
-    gru = ConvGRU(gates["reset_gate.weight"].shape[1] - hidden, hidden)
+    gates, dim = parts["gru"], backbone.embed_dim
+    hidden = len(gates["reset_gate.bias"].flatten())
+    gru = ConvGRU(dim, hidden)  # type: ignore[arg-type]
     load_weights(gru.cell, floats(gates), "the file")
     predictor = nn.Sequential(nn.Conv2d(hidden, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, hidden, 1))
     load_weights(predictor, floats(parts["predictor"]), "the file")

@@ -97,7 +97,7 @@ def describe(found: Identified) -> dict[str, Any]:
 
 def _preparation(how: Preparation) -> str:
     rate = f"at {how.frames_per_second:g} a second" if how.frames_per_second else "of the video's own"
-    scale = "x".join(map(str, how.exact_size)) if how.exact_size else f"short side {how.short_side}"
+    scale = "x".join(map(str, how.exact_size)) if how.exact_size else f"short side {max(how.short_side, how.crop)}"
     views = f"tested on {how.clips} x {how.crops} views"
     if how.num_frames == 1:
         return f"a frame, {scale}, crop {how.crop}; {views}"
