@@ -25,6 +25,8 @@ class ClipSpec:
     frames_per_second: float
     canvas_pixels: int
     """short side of the kept frames; smaller frames are kept as they are"""
+    span_ratio: float = 1.0
+    """in training all clips of a record start within this share of its possible starts, a window drawn anew each time"""
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
