@@ -20,6 +20,7 @@ _PUBLIC = {
     "linear": "fullrank.evaluation.linear",
     "spectrum_of": "fullrank.spectrum.covariance",
     "measure": "fullrank.spectrum.measures",
+    "survey": "fullrank.spectrum.survey",
 }
 __all__ = [
     "__version__",
@@ -32,6 +33,7 @@ __all__ = [
     "read_table",
     "recipe",
     "spectrum_of",
+    "survey",
     "train",
 ]
 

@@ -181,6 +181,8 @@ class DataConfig(Settings):
     """frames of a clip (1 for images)"""
     frames_per_second: Annotated[float, Field(gt=0.0)] = 4.0
     """rate at which a clip's frames are taken, whatever the rate of the file"""
+    clip_span_ratio: Prob = 1.0
+    """in training all clips of a record start within this share of its possible starts: 1: anywhere; 0: at one moment"""
     canvas_pixels: Annotated[int, Field(ge=8)] = 256
     """decoded frames are shrunk until their short side is this"""
     batch_size: Annotated[int, Field(ge=2)] = 64

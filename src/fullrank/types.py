@@ -25,6 +25,8 @@ class ClipSpec:
     frames_per_second: float
     canvas_pixels: int
     """short side of the kept frames; smaller frames are kept as they are"""
+    span_ratio: float = 1.0
+    """in training all clips of a record start within this share of its possible starts, a window drawn anew each time"""
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -41,11 +43,14 @@ class Preparation:
     sampling_rate: int = 1
     """frames of the video between frames of the clip, at ``frames_per_second``"""
     frames_per_second: float = 30.0
+    """0: the video's own, whatever it is"""
     rule: Literal["pyslowfast", "pytorchvideo", "consecutive"] = "consecutive"
     """which frames: pyslowfast: uniformly spaced windows whose last does not touch the end, linspace over a window;
     pytorchvideo: linspace over the frames of a window of that many seconds; consecutive: every ``sampling_rate``-th frame"""
     short_side: int = 256
     """pixels that the short side is scaled to"""
+    crop_is_short_side: bool = False
+    """with several spatial views the short side is scaled to ``crop`` instead (PySlowFast)"""
     exact_size: tuple[int, int] | None = None
     """(height, width) that frames are scaled to instead, whatever their shape"""
     crop: int = 224

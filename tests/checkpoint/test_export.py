@@ -1,4 +1,4 @@
-"""Backbones for the next tool, and back."""
+"""Encoders for the next tool, and back."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,15 @@ import torch
 from torch import nn
 
 from fullrank.backbones.resnet import ResNet
-from fullrank.backbones.vit import ViT
-from fullrank.checkpoint.export import export
-from fullrank.checkpoint.interop.identify import identify
+from fullrank.checkpoint.encoder import Encoder, build_method
+from fullrank.checkpoint.export import example, export
+from fullrank.checkpoint.imported import ImportedEncoder, load_imported
+from fullrank.config import BackboneConfig
 from fullrank.errors import SettingError
 
 
-def pixels(frames=1):
-    torch.manual_seed(1)
-    return torch.randn(3, 3, frames, 64, 64)
-
-
 def warm(module):
-    """Statistics and weights that are not the initial ones."""
+    """Statistics that are not the initial ones."""
     torch.manual_seed(2)
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -27,45 +23,57 @@ def warm(module):
     return module.eval()
 
 
-@pytest.mark.parametrize(
-    ("to", "temporal", "layout"), [("torchvision", "2d", "torchvision"), ("pytorchvideo", "slow", "pytorchvideo")]
-)
-def test_state_dicts_come_back(tmp_path, to, temporal, layout) -> None:
-    backbone, classifier = warm(ResNet(50, 0.125, temporal=temporal)), nn.Linear(256, 5)
-    export(backbone, to, tmp_path / "x.pth", classifier=classifier)
-    found = identify(tmp_path / "x.pth")
-    assert found.layout.name == layout
-    x = pixels(8 if temporal == "slow" else 1)
+def imported(tmp_path, temporal: str) -> ImportedEncoder:
+    """A narrow ResNet-50 with a classifier, in torchvision's layout."""
+    backbone = warm(ResNet(50, 0.125, temporal=temporal))
+    state = backbone.state_dict() | {f"fc.{k}": v for k, v in nn.Linear(256, 5).state_dict().items()}
+    torch.save(state, tmp_path / "from.pth")
+    return load_imported(tmp_path / "from.pth")
+
+
+def trained(vicreg_settings, **changes) -> Encoder:
+    """As after training: a run of ours."""
+    torch.manual_seed(3)
+    config = vicreg_settings(backbone=BackboneConfig(width=1 / 16, stem="cifar"), **changes)
+    return Encoder(config, warm(build_method(config, 8)), steps=1, checkpoint_hash="0", name="vicreg")
+
+
+@pytest.mark.parametrize(("to", "temporal"), [("torchvision", "2d"), ("pytorchvideo", "slow")])
+def test_state_dicts_come_back(tmp_path, to, temporal) -> None:
+    encoder = imported(tmp_path, temporal)
+    export(encoder, to, tmp_path / "x.pth")
+    found = load_imported(tmp_path / "x.pth")
+    assert found.found.layout.name == to
+    x = torch.randn(3, 3, 8 if temporal == "slow" else 1, 64, 64)
     with torch.no_grad():
-        assert torch.equal(found.network.backbone(x), backbone(x))
-        assert torch.equal(found.network.classifier(torch.ones(1, 256)), classifier(torch.ones(1, 256)))
+        assert torch.equal(found.backbone(x), encoder.backbone(x))
+        h = torch.ones(1, 256)
+        assert torch.equal(found.network.classifier(h), encoder.network.classifier(h))
 
 
-def test_safetensors_hold_any_backbone(tmp_path) -> None:
+def test_safetensors_hold_the_backbone(tmp_path, vicreg_settings) -> None:
     from safetensors.torch import load_file
 
-    backbone = ViT("micro", layers=2, patch_pixels=8, image_pixels=32)
-    export(backbone, "safetensors", tmp_path / "x.safetensors", metadata={"a": "b"})
+    encoder = trained(vicreg_settings)
+    export(encoder, "safetensors", tmp_path / "x.safetensors")
     back = load_file(tmp_path / "x.safetensors")
-    assert all(torch.equal(back[key], tensor) for key, tensor in backbone.state_dict().items())
+    assert all(torch.equal(back[key], tensor) for key, tensor in encoder.backbone.state_dict().items())
 
 
-@pytest.mark.parametrize("temporal", ["2d", "slow"])
-def test_onnx_gives_the_same_numbers_for_any_batch(tmp_path, temporal) -> None:
+def test_onnx_gives_representation_and_embedding_for_any_batch(tmp_path, vicreg_settings) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    backbone = warm(ResNet(18, 0.125, temporal=temporal))
-    x = pixels(4 if temporal == "slow" else 1)
-    export(backbone, "onnx", tmp_path / "x.onnx", pixels=x[:2])
-    session = onnxruntime.InferenceSession(tmp_path / "x.onnx")
-    (got,) = session.run(None, {"pixels": x.numpy()})
-    with torch.no_grad():
-        want = backbone(x).numpy()
-    assert np.abs(got - want).max() / np.abs(want).max() < 1e-4
+    encoder = trained(vicreg_settings)
+    export(encoder, "onnx", tmp_path / "x.onnx")
+    x = torch.randn(5, *example(encoder).shape[1:])
+    got = onnxruntime.InferenceSession(tmp_path / "x.onnx").run(["representation", "embedding"], {"pixels": x.numpy()})
+    want = encoder(x)
+    for ours, theirs in zip((want.representation, want.embedding), got, strict=True):
+        assert np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max() < 1e-4
 
 
 def test_a_target_without_such_a_network(tmp_path) -> None:
     with pytest.raises(SettingError, match="temporal 2d. Got a ResNet with temporal slow"):
-        export(ResNet(18, 0.125, temporal="slow"), "torchvision", tmp_path / "x.pth")
-    with pytest.raises(SettingError, match="Got ViT"):
-        export(ViT("micro", layers=1, patch_pixels=8, image_pixels=32), "pytorchvideo", tmp_path / "x.pth")
-    assert list(tmp_path.iterdir()) == []
+        export(imported(tmp_path, "slow"), "torchvision", tmp_path / "x.pth")
+    with pytest.raises(SettingError, match="branch must be one of own for this file"):
+        export(imported(tmp_path, "slow"), "pytorchvideo", tmp_path / "x.pth", branch="teacher")
+    assert [file.name for file in tmp_path.iterdir()] == ["from.pth"]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fullrank.cli import main
-from fullrank.spectrum.measures import MEASURES, measure
+from fullrank.spectrum.measures import measure
+from fullrank.spectrum.survey import OF_FEATURES
 
 RNG = np.random.default_rng(0)
 HEALTHY = RNG.normal(size=(200, 16)).astype(np.float32)
@@ -28,7 +29,8 @@ def test_a_plain_file_gives_every_measure_and_a_verdict(tmp_path: Path, capsys: 
     out = tmp_path / "out.json"
     assert main(["spectrum", str(tmp_path / "features.npy"), "--json", str(out)]) == 0
     result = json.loads(out.read_text())
-    assert set(result["measures"]) == set(MEASURES)
+    assert set(result["measures"]) == set(OF_FEATURES)
+    json.dumps(result, allow_nan=False)
     rank = result["measures"]["effective_rank"]
     assert rank["value"] == pytest.approx(measure(HEALTHY, "effective_rank"))
     assert (rank["n"], rank["d"], rank["centred"], rank["normalized"]) == (200, 16, True, False)
@@ -46,12 +48,49 @@ def test_a_table_gives_both_spaces_and_a_figure(table: Path, tmp_path: Path, cap
     assert figure.read_text().startswith("<?xml")
     result = json.loads(out.read_text())["inputs"]
     assert list(result) == ["mine", "narrow"]
-    assert list(result["mine"]["spaces"]) == ["representation", "embedding"]
-    assert result["mine"]["spaces"]["embedding"]["measures"]["std"]["d"] == 8
+    assert result["mine"]["space"] == "representation"
+    assert result["mine"]["measures"]["std"]["d"] == 16
+    assert result["mine"]["embedding"]["measures"]["std"]["d"] == 8
     assert result["mine"]["diagnosis"]["verdict"] == "complete"
     assert result["mine"]["diagnosis"]["space"] == "embedding"
     assert result["narrow"]["diagnosis"]["verdict"] == "healthy"
     assert "mine: The embedding has collapsed completely" in capsys.readouterr().out
+
+
+def test_a_table_alone_has_its_representation_at_the_top(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    assert main(["spectrum", str(table), "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert result["measures"]["effective_rank"]["value"] == pytest.approx(measure(HEALTHY, "effective_rank"))
+    assert result["embedding"]["measures"]["effective_rank"]["value"] == pytest.approx(measure(COLLAPSED, "effective_rank"))
+    assert result["measures"]["lidar"]["value"] is None
+    assert "groups" in result["measures"]["lidar"]["why"]
+
+
+def test_records_intervals_and_named_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "x.npy", HEALTHY)
+    np.save(tmp_path / "records.npy", np.repeat(np.arange(100), 2))
+    out = tmp_path / "out.json"
+    argv = ["spectrum", str(tmp_path / "x.npy"), "--records", str(tmp_path / "records.npy"), "--bootstrap", "20", "--seed", "3"]
+    assert main([*argv, "--reservoir", "100", "--measures", "lidar", "rankme", "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert (result["reservoir"], result["bootstrap"]) == ({"rows": 100, "seed": 3}, 20)
+    lidar = result["measures"]["lidar"]
+    assert lidar["n"] == 100
+    assert lidar["bound"] == 16
+    low, high = result["measures"]["rankme"]["interval"]
+    assert low < result["measures"]["rankme"]["value"] < high
+    assert result["measures"]["rankme"]["n"] == 200
+    printed = capsys.readouterr().out
+    assert "lidar" in printed
+    assert f"{low:.4g} to {high:.4g}" in printed
+
+
+def test_few_rows_are_warned_of(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", HEALTHY[:20])
+    out = tmp_path / "out.json"
+    assert main(["spectrum", str(tmp_path / "x.npy"), "--json", str(out)]) == 0
+    assert "below n = 2d" in json.loads(out.read_text())["warnings"][0]
 
 
 def test_the_scale_that_a_method_fixes_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +149,10 @@ def test_other_mistakes_end_with_one_sentence(table: Path, tmp_path: Path, capsy
         ([str(table), "--labels", "a", "b"], "2 for 1 inputs"),
         ([str(table), str(table)], "twice"),
         ([str(table), "--healthy-std", "0"], "above 0"),
+        ([str(table), "--measures", "effectiv_rank"], "Did you mean 'effective_rank'"),
+        ([str(table), "--bootstrap", "3"], "at least 20"),
+        ([str(table), "--reservoir", "1"], "at least 2"),
+        ([str(table), "--records", "r.npy"], "one plain file"),
         ([], "Got none"),
     ):
         assert main(["spectrum", *argv]) == 2, argv

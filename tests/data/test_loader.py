@@ -9,6 +9,7 @@ import textwrap
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,30 @@ def test_near_clips_start_where_the_plan_wants_them_whatever_the_workers() -> No
         assert same(a, b)
         u = draws.uniform(3, a.epoch, a.index.numpy(), "clip_start", 3)
         np.testing.assert_array_equal(a.start_seconds, [near_fractions(row) for row in u])
+
+
+def test_clips_of_a_record_lie_within_a_window_of_the_span() -> None:
+    """1 leaves them where they were; a fifth puts them that near to each other, anywhere in the record; 0 at one moment."""
+    starts = {}
+    for ratio in (1.0, 0.2, 0.0):
+        loader = Loader(
+            Fake(records=40),
+            replace(SPEC, span_ratio=ratio),
+            num_clips=3,
+            batch_size=8,
+            seed=3,
+            num_workers=0,
+        )
+        starts[ratio] = np.concatenate([batch.start_seconds.numpy() for batch in take(loader, 10)])
+    np.testing.assert_array_equal(starts[1.0][:8], draws.uniform(3, 0, take(loader, 1)[0].index.numpy(), "clip_start", 3))
+    for ratio, found in starts.items():
+        apart = np.ptp(found, axis=1)
+        assert apart.max() <= ratio
+        assert apart.max() >= 0.8 * ratio
+        assert found.min() < 0.1
+        assert found.max() > 0.9
+    order = [np.argsort(found, axis=1) for found in (starts[1.0], starts[0.2])]
+    np.testing.assert_array_equal(*order)
 
 
 def test_batches_of_a_source_without_flow_have_none() -> None:

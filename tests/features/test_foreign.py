@@ -113,6 +113,9 @@ def test_the_command(checkpoint, video_folder, tmp_path, capsys) -> None:
     assert main([*command, "--branch", "momentum"]) == 2
     assert "branch must be one of own for this file" in capsys.readouterr().err
     assert main([*command, "--config", str(checkpoint)]) == 2
+    assert "--config must be a readable YAML file" in capsys.readouterr().err
+    (tmp_path / "cfg.yaml").write_text("DATA:\n  NUM_FRAMES: 8\n")
+    assert main([*command, "--config", str(tmp_path / "cfg.yaml")]) == 2
     assert "--config is for PySlowFast's files" in capsys.readouterr().err
     assert main([*command, "--data.num-frames", "4"]) == 2
     assert "the codebase's own" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from fullrank.data.loader import in_order
 from fullrank.data.open import open_source
 from fullrank.errors import CheckpointError, SettingError
 from fullrank.methods._method import Method, available, load_method
+from fullrank.teacher import Teacher
 from fullrank.types import ClipSpec
 from fullrank.views.plan import center_views
 
@@ -35,6 +36,18 @@ class Encoder:
     def backbone(self) -> nn.Module:
         """The network that is kept: an ordinary module."""
         return self.method.backbone  # type: ignore[return-value]
+
+    def backbone_of(self, branch: str | None) -> nn.Module:
+        """The backbone of a branch; None: of what the paper evaluates. ``SettingError`` where it cannot be told apart."""
+        method: Any = self.method
+        name = method.resolve_branch(branch)
+        if name == "teacher" and isinstance(getattr(method, "teacher", None), Teacher):
+            return method.teacher[0]  # type: ignore[no-any-return]
+        if name not in ("student", "narrow", "broad", "backbone", "context"):
+            raise SettingError(
+                f"the backbone of branch '{name}' of this method is not known. `fullrank methods` lists branches."
+            )
+        return method.broad_backbone if name == "broad" else self.backbone
 
     @property
     def clip_spec(self) -> ClipSpec:

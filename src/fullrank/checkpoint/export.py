@@ -1,8 +1,7 @@
-"""A backbone for the next tool: torchvision's or PyTorchVideo's keys, .safetensors, or ONNX."""
+"""An encoder for the next tool: torchvision's or PyTorchVideo's keys or .safetensors of its backbone, or all of it in ONNX."""
 
 import os
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +9,76 @@ import torch
 from torch import Tensor, nn
 
 from fullrank.backbones.resnet import ResNet
+from fullrank.checkpoint.encoder import Encoder
+from fullrank.checkpoint.imported import ImportedEncoder
 from fullrank.checkpoint.interop.pytorchvideo import theirs
-from fullrank.errors import SettingError
+from fullrank.errors import SettingError, StorageError
 
 TARGETS = ("torchvision", "pytorchvideo", "safetensors", "onnx")
 
 
-def export(
-    backbone: nn.Module,
-    to: str,
-    out: Path,
-    *,
-    pixels: Tensor | None = None,
-    classifier: nn.Linear | None = None,
-    metadata: dict[str, str] | None = None,
-) -> list[str]:
-    """Write ``backbone`` (and a classifier, where there is one) to ``out``; what was written, in words.
+class Function(nn.Module):
+    """Pixels -> (representation, embedding as the head gives it), or the representation alone: what ONNX gets."""
 
-    torchvision: the state dict of a 2D ResNet; pytorchvideo: of a Slow ResNet under "model_state"; safetensors: our keys, of
-    any backbone; onnx: the function pixels -> representation for the shape of ``pixels``, any batch size. ``SettingError``
-    where the target has no such network, or where onnx is not installed.
+    def __init__(self, encoder: Encoder | ImportedEncoder, branch: str | None, pixels: Tensor):
+        super().__init__()
+        if isinstance(encoder, ImportedEncoder):
+            network: Any = encoder.branch(branch)
+            self.network, self._represent, self._embed = network, network.represent, network.embed
+        else:
+            method = encoder.method
+            self.network = method
+            self._represent = lambda x: method.encode(x, branch)
+            self._embed = lambda h: method.embed(h, branch)
+        with torch.no_grad():
+            self.has_embedding = self._embed(self._represent(pixels)) is not None
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """As the class says."""
+        h = self._represent(pixels)
+        return (h, self._embed(h)) if self.has_embedding else h
+
+
+def export(encoder: Encoder | ImportedEncoder, to: str, out: Path, *, branch: str | None = None) -> list[str]:
+    """Write ``encoder`` to ``out``; what was written, in words.
+
+    torchvision: the state dict of a 2D ResNet; pytorchvideo: of a Slow, C2D or I3D ResNet under "model_state"; both with the
+    classifier, where there is one; safetensors: the backbone with our keys, of any kind; onnx: the function normalised pixels
+    -> representation (and the embedding as the head gives it) for clips of the encoder's own shape, any batch size.
+    ``branch``: as in extraction; not given: what is evaluated. ``SettingError`` where the target has no such network, or where
+    onnx is not installed.
     """
-    writers: dict[str, Callable[..., list[str]]] = {
-        "torchvision": _torchvision,
-        "pytorchvideo": _pytorchvideo,
-        "safetensors": _safetensors,
-        "onnx": _onnx,
-    }
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp")
     try:
-        said = writers[to](backbone.eval(), temporary, pixels=pixels, classifier=classifier, metadata=metadata or {})
+        said = _onnx(encoder, branch, temporary) if to == "onnx" else _state_dict(encoder, branch, to, temporary)
         os.replace(temporary, out)
+    except OSError as error:
+        raise StorageError(f"writing {out} failed: {error.strerror or error}. What was there before is intact.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return said
+
+
+def _state_dict(encoder: Encoder | ImportedEncoder, branch: str | None, to: str, out: Path) -> list[str]:
+    backbone, classifier = encoder.backbone_of(branch), None
+    if isinstance(encoder, ImportedEncoder):
+        found = getattr(encoder.branch(branch), "classifier", None)
+        classifier = found[0] if isinstance(found, nn.Sequential) and len(found) == 1 else None
+    if to == "safetensors":
+        return _safetensors(backbone, out, {"fullrank": encoder.name, "checkpoint_hash": encoder.checkpoint_hash})
+    return (_torchvision if to == "torchvision" else _pytorchvideo)(backbone, out, classifier)
+
+
+def example(encoder: Encoder | ImportedEncoder) -> Tensor:
+    """Two clips of zeros in the shape that the encoder takes."""
+    if isinstance(encoder, ImportedEncoder):
+        how = encoder.preparation
+        blocks = (how.num_blocks,) if how.num_blocks else ()
+        frames, side = how.num_frames // max(how.num_blocks, 1), how.crop
+        return torch.zeros(2, *blocks, getattr(encoder.backbone, "in_channels", 3), frames, side, side)
+    side = type(encoder.method).views(encoder.config.method).groups[0].augmentation.size_pixels
+    return torch.zeros(2, getattr(encoder.backbone, "in_channels", 3), encoder.clip_spec.num_frames, side, side)
 
 
 def _resnet(backbone: nn.Module, to: str, temporal: tuple[str, ...]) -> ResNet:
@@ -61,7 +95,7 @@ def _plain(module: nn.Module) -> dict[str, Tensor]:
     return {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
 
 
-def _torchvision(backbone: nn.Module, out: Path, *, classifier: nn.Linear | None, **_: Any) -> list[str]:
+def _torchvision(backbone: nn.Module, out: Path, classifier: nn.Module | None) -> list[str]:
     state = _plain(_resnet(backbone, "torchvision", ("2d",)))
     if classifier is not None:
         state |= {f"fc.{key}": tensor for key, tensor in _plain(classifier).items()}
@@ -69,7 +103,7 @@ def _torchvision(backbone: nn.Module, out: Path, *, classifier: nn.Linear | None
     return [f"{len(state)} tensors with torchvision's keys" + ("" if classifier is not None else ", without fc")]
 
 
-def _pytorchvideo(backbone: nn.Module, out: Path, *, classifier: nn.Linear | None, **_: Any) -> list[str]:
+def _pytorchvideo(backbone: nn.Module, out: Path, classifier: nn.Module | None) -> list[str]:
     own = _resnet(backbone, "pytorchvideo", ("slow", "c2d", "i3d"))
     state = {theirs(key): tensor for key, tensor in _plain(own).items()}
     if classifier is not None:
@@ -78,7 +112,7 @@ def _pytorchvideo(backbone: nn.Module, out: Path, *, classifier: nn.Linear | Non
     return [f"{len(state)} tensors with PyTorchVideo's keys" + ("" if classifier is not None else ", without blocks.5.proj")]
 
 
-def _safetensors(backbone: nn.Module, out: Path, *, metadata: dict[str, str], **_: Any) -> list[str]:
+def _safetensors(backbone: nn.Module, out: Path, metadata: dict[str, str]) -> list[str]:
     from safetensors.torch import save_file
 
     state = _plain(backbone)
@@ -86,26 +120,26 @@ def _safetensors(backbone: nn.Module, out: Path, *, metadata: dict[str, str], **
     return [f"{len(state)} tensors with our keys"]
 
 
-def _onnx(backbone: nn.Module, out: Path, *, pixels: Tensor | None, **_: Any) -> list[str]:
-    if pixels is None:
-        raise SettingError("--to onnx must be given pixels to trace with. Got none.")
+def _onnx(encoder: Encoder | ImportedEncoder, branch: str | None, out: Path) -> list[str]:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError:
         raise SettingError("--to onnx needs onnx and onnxscript. Install them: pip install 'fullrank[onnx]'.") from None
-    batch = torch.export.Dim("batch")
+    pixels = example(encoder)
+    module = Function(encoder, branch, pixels).eval()
+    names = ["representation", "embedding"] if module.has_embedding else ["representation"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            backbone.cpu(),
+            module,
             (pixels,),
             out,
             input_names=["pixels"],
-            output_names=["representation"],
-            dynamic_shapes=({0: batch},),
+            output_names=names,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
             external_data=False,
             verbose=False,
         )
-    return [f"pixels {['batch', *pixels.shape[1:]]} -> representation"]
+    return [f"pixels {['batch', *pixels.shape[1:]]} -> {', '.join(names)}"]

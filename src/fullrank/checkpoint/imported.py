@@ -5,12 +5,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fullrank.backbones.resnet import to_channels_last
 from fullrank.checkpoint.encoding import Encoding
+from fullrank.checkpoint.interop._settings import read_yaml
 from fullrank.checkpoint.interop.identify import Identified, identify
 from fullrank.checkpoint.save import hash_of_tensors
 from fullrank.data.open import open_source
 from fullrank.data.positions import positions
-from fullrank.errors import SettingError
+from fullrank.errors import CheckpointError, SettingError, did_you_mean
 from fullrank.types import Clip, Preparation
 from fullrank.views.prepare import prepare
 
@@ -36,17 +38,26 @@ class ImportedEncoder:
         """The codebase's own choice, and the second copy where the file holds one (momentum, target, student, context)."""
         return (OWN,) if self.network.second is None else (OWN, str(self.network.second_name))
 
+    def branch(self, name: str | None) -> nn.Module:
+        """The network of a branch, its heads with it; ``SettingError`` for one that the file does not hold."""
+        if name is not None and name not in self.branches:
+            near = did_you_mean(name, self.branches)
+            raise SettingError(f"branch must be one of {', '.join(self.branches)} for this file. Got '{name}'.{near}")
+        return self.network if name in (None, OWN) else self.network.second  # type: ignore[return-value]
+
+    def backbone_of(self, branch: str | None) -> nn.Module:
+        """The backbone of a branch."""
+        return self.branch(branch).backbone  # type: ignore[return-value]
+
     @torch.no_grad()
     def __call__(self, pixels: Tensor, branch: str | None = None) -> Encoding:
         """Normalised pixels [batch, channels, time, height, width] -> what the codebase's network gives, float32.
 
         DPC: [batch, blocks, channels, time, height, width]. ``SettingError`` for a branch that the file does not hold.
         """
-        if branch is not None and branch not in self.branches:
-            raise SettingError(f"branch must be one of {', '.join(self.branches)} for this file. Got '{branch}'.")
-        network = self.network if branch in (None, OWN) else self.network.second
+        network = self.branch(branch)
         device = next(self.network.parameters()).device
-        found = network(pixels.to(device))  # type: ignore[operator]
+        found = network(pixels.to(device))
         return Encoding(embedding_is_normalized=found["embedding_raw"] is not None, **found)
 
     def preprocess(self, path: str | Path, clips: int = 1, crops: int = 1) -> Tensor:
@@ -70,8 +81,28 @@ def prepared(clip: Clip, how: Preparation, crops: int) -> Tensor:
     return pixels.unflatten(2, (how.num_blocks, -1)).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-def load_imported(path: Path, layout: str | None = None, device: str = "cpu") -> ImportedEncoder:
-    """The encoder in a file of another codebase; ``CheckpointError`` where its layout is not known."""
-    found = identify(path, layout)
-    found.network.to(device)
+def load_imported(
+    path: Path, layout: str | None = None, device: str = "cpu", config: str | Path | None = None
+) -> ImportedEncoder:
+    """The encoder in a file of another codebase; ``CheckpointError`` where its layout is not known.
+
+    ``config``: a YAML file of PySlowFast, whose settings count instead of those in the file. ``SettingError`` where it cannot
+    be read, or the file is another codebase's.
+    """
+    found = identify(path, layout, None if config is None else _read_config(Path(config)))
+    if config is not None and not found.layout.name.startswith("pyslowfast"):
+        raise SettingError(f"--config is for PySlowFast's files. Got it with layout '{found.layout.name}'; leave it out.")
+    to_channels_last(found.network).to(device)
     return ImportedEncoder(found)
+
+
+def _read_config(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"--config must be a readable YAML file. Got {path} ({error}).") from None
+    try:
+        read_yaml(text)
+    except CheckpointError as error:
+        raise SettingError(f"--config {path}: {error}") from None
+    return text

@@ -7,13 +7,18 @@ from fullrank.checkpoint.imported import ImportedEncoder, load_imported
 from fullrank.checkpoint.save import FILE
 
 
-def load(path: str | Path, device: str = "cpu", *, layout: str | None = None) -> encoder.Encoder | ImportedEncoder:
+def load(
+    path: str | Path, device: str = "cpu", *, layout: str | None = None, config: str | Path | None = None
+) -> encoder.Encoder | ImportedEncoder:
     """The encoder of a run folder, or of a file of another codebase.
 
-    ``layout``: which codebase's, where the file's keys do not tell (`fullrank inspect FILE` says). ``CheckpointError`` where
-    there is none, where it belongs to another method, or where its layout is not known.
+    ``layout``: which codebase's, where the file's keys do not tell (`fullrank inspect FILE` says). ``config``: a YAML file of
+    PySlowFast that goes with it. ``CheckpointError`` where there is none, where it belongs to another method, or where its
+    layout is not known.
     """
-    return load_imported(Path(path), layout, device) if is_foreign(Path(path), layout) else encoder.load(path, device)
+    if is_foreign(Path(path), layout):
+        return load_imported(Path(path), layout, device, config)
+    return encoder.load(path, device)
 
 
 def is_foreign(path: Path, layout: str | None = None) -> bool:

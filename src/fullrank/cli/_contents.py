@@ -168,7 +168,8 @@ def _summary(value: Any) -> str:
         inside = sum(1 for _ in _tensors(value))
         return f"{type(value).__name__} of {len(value)}" + (f", {inside} tensors" if inside else "")
     text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}... ({len(text)} characters)"
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}... ({len(text)} characters)"
 
 
 def _line(error: Exception) -> str:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullrank.cli._io import console, write_json
-from fullrank.errors import CheckpointError, SettingError, did_you_mean
+from fullrank.errors import SettingError
 
 if TYPE_CHECKING:
-    from fullrank.checkpoint.imported import ImportedEncoder
     from fullrank.cli.extract import Args
 
 READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers")
@@ -22,12 +21,8 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
     from fullrank.features.foreign import PER_RECORD, extract_imported
 
     _check(args)
-    encoder = load_imported(path, args.layout, args.device)
-    if args.config is not None:
-        _configure(encoder, args.config)
-    if args.branch is not None and args.branch not in encoder.branches:
-        near = did_you_mean(args.branch, encoder.branches)
-        raise SettingError(f"branch must be one of {', '.join(encoder.branches)} for this file. Got {args.branch}.{near}")
+    encoder = load_imported(path, args.layout, args.device, args.config)
+    encoder.branch(args.branch)  # says so now where there is none like it
     source, how = open_source(args.data), encoder.preparation
     clips, crops = args.num_clips or how.clips, args.num_crops or how.crops
     first = os.environ.get("RANK", "0") == "0"  # torchrun's processes share the work, and one speaks
@@ -81,20 +76,3 @@ def _check(args: "Args") -> None:
         )
     if args.thumbnails:
         raise SettingError("--thumbnails is for runs of our own. Got it with a file of another codebase; leave it out.")
-
-
-def _configure(encoder: "ImportedEncoder", config: Path) -> None:
-    """Frames, rate and crop from a settings file of the codebase."""
-    preparation = encoder.found.layout.preparation
-    if not callable(preparation):
-        raise SettingError(
-            f"--config is for PySlowFast's files. Got it with layout '{encoder.found.layout.name}'; leave it out."
-        )
-    try:
-        text = config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"--config must be a readable YAML file. Got {config} ({error}).") from None
-    try:
-        encoder.preparation = preparation({"cfg": text})
-    except CheckpointError as error:
-        raise SettingError(f"--config {config}: {error}") from None

@@ -14,6 +14,7 @@ ABOUT = (
     f"{__doc__} RUN is the folder that training wrote, or a checkpoint file of another codebase (`fullrank inspect` says which "
     "are known), whose own preparation and views are then used. --json FILE writes what is printed."
 )
+BATCH_RECORDS = 32
 READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers")
 """data settings that may differ from the run's own; the others decide what a clip is, so that they stay as in training"""
 
@@ -33,8 +34,8 @@ class Args(Settings):
     """of a file of another codebase: which, where its keys do not tell (`fullrank inspect FILE`)"""
     config: Path | None = None
     """of a PySlowFast file: the YAML with frames, rate and crop, where the file does not hold it"""
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    """records encoded at once (of a file of another codebase: views)"""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """records encoded at once, 32 where not given (of a file of another codebase: views, 4 on a CPU)"""
     branch: str | None = None
     """"student" or "teacher", for methods that have both (or another that `fullrank methods NAME` lists), or "all": what the
     paper evaluates to OUT and the others to OUT-<branch>; where not given, what the paper evaluates"""
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> None:
         source,
         args.out,
         num_clips=args.num_clips or 1,
-        batch_size=args.batch_size,
+        batch_size=args.batch_size or BATCH_RECORDS,
         num_workers=args.data.num_workers,
         branch=args.branch,
         thumbnails=args.thumbnails,

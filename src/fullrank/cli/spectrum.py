@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from fullrank.cli import _io
-from fullrank.errors import CheckpointError, DataError, FullrankError, SettingError
+from fullrank.errors import CheckpointError, FullrankError, SettingError
 
 if TYPE_CHECKING:
     from fullrank.spectrum.covariance import Array
     from fullrank.spectrum.diagnosis import Diagnosis
-    from fullrank.spectrum.measures import Analysis
+    from fullrank.spectrum.survey import Survey
 
 _LEGEND = (
     "rep: representation, emb: embedding; erank: effective rank; std: of each dimension; spread: sqrt(d) x std of the "
     "L2-normalised rows (healthy about 1, collapsed 0); cosine: mean, of different rows"
 )
+HEADLINE = ("effective_rank", "rankme", "cev_auc", "std", "normalized_std", "mean_cosine")
+"""measures that are printed with their intervals where no others are named"""
 _PATIENCE_SECONDS = 2.0
 """a bar appears when it takes longer"""
 
@@ -32,7 +34,7 @@ class Arguments:
     inputs: tyro.conf.Positional[
         Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FEATURES [FEATURES ...]", help_behavior_hint="")]
     ]
-    """feature tables (folders) or .npy files of [n, d]; .npz with one array"""
+    """feature tables (folders) or files of [n, d]: .npy, .npz, .pt, .safetensors, .csv, .parquet; FILE#ARRAY of several"""
     labels: tuple[str, ...] = ()
     """a name for each input, in the figure and the table; where not given, its file name"""
     out: _io.OptionalFile = None
@@ -41,6 +43,17 @@ class Arguments:
     """what plain files hold: it decides what counts as collapsed"""
     healthy_std: float | None = None
     """std that the method drives each dimension of its embedding to (VICReg: 1); tables of `fullrank extract` say it"""
+    measures: tuple[str, ...] = ()
+    """print these measures too, each with its n, d and interval; "all": every one (docs/measures.md explains them)"""
+    records: _io.OptionalFile = None
+    """.npy of [n] whole numbers: which record (video, image) each row of a plain file is of, for LiDAR and alignment; tables
+    know it"""
+    bootstrap: int = 0
+    """replicates for a 95 % interval of each measure (200 is usual; each takes as long as a pass over the reservoir)"""
+    reservoir: int = 4096
+    """rows, drawn at random in the same pass, that intervals and measures of pairs of rows are of"""
+    seed: int = 0
+    """of the reservoir and the replicates"""
     json: _io.OptionalFile = None
     """write every measure, the verdicts and their evidence to this file"""
 
@@ -51,7 +64,7 @@ class Measured:
 
     label: str
     path: Path
-    spaces: "dict[str, Analysis]"
+    spaces: "dict[str, Survey]"
     diagnosis: "Diagnosis"
 
 
@@ -61,6 +74,8 @@ def main(argv: Sequence[str]) -> None:
     labels = _check(args)
     found = [_measure(path, label, args) for path, label in zip(args.inputs, labels, strict=True)]
     _show(found)
+    if args.measures or args.bootstrap:
+        _show_values(found, args)
     if args.out is not None:
         from fullrank.spectrum.plots import figure_2x2
 
@@ -78,8 +93,7 @@ def _check(args: Arguments) -> list[str]:
     labels = names if len(set(names)) == len(names) else [str(path) for path in args.inputs]
     if len(set(labels)) < len(labels):
         raise SettingError("every input must have a name of its own. Got one twice; give different --labels.")
-    if args.healthy_std is not None and not args.healthy_std > 0:
-        raise SettingError(f"--healthy-std must be above 0. Got {args.healthy_std:g}.")
+    _check_numbers(args)
     if args.out is not None:
         from fullrank.spectrum.plots import check_suffix
 
@@ -87,21 +101,72 @@ def _check(args: Arguments) -> list[str]:
     return labels
 
 
+def _check_numbers(args: Arguments) -> None:
+    from fullrank.errors import did_you_mean
+    from fullrank.spectrum.survey import OF_FEATURES
+
+    for name in args.measures:
+        if name not in (*OF_FEATURES, "all"):
+            hint = did_you_mean(name, OF_FEATURES)
+            raise SettingError(f"Unknown measure '{name}'.{hint} --measures all prints every one.")
+    if args.bootstrap and args.bootstrap < 20:
+        raise SettingError(f"--bootstrap must be 0 or at least 20. Got {args.bootstrap}; 200 is usual.")
+    if args.reservoir < 2:
+        raise SettingError(f"--reservoir must be at least 2 rows. Got {args.reservoir}; 4096 is usual.")
+    if args.seed < 0:
+        raise SettingError(f"--seed must be 0 or more. Got {args.seed}.")
+    if args.healthy_std is not None and not args.healthy_std > 0:
+        raise SettingError(f"--healthy-std must be above 0. Got {args.healthy_std:g}.")
+    if args.records is not None and (len(args.inputs) > 1 or args.inputs[0].is_dir()):
+        raise SettingError("--records must go with one plain file. Got a table, which says it itself, or several inputs.")
+
+
 def _measure(path: Path, label: str, args: Arguments) -> Measured:
     from fullrank.spectrum.diagnosis import diagnose
-    from fullrank.spectrum.measures import analyse
 
-    spaces = {}
     with _named(path):
         opened = _open(path, args.space)
+        records = _records(path, args)
+    spaces = {}
     for space, features in opened.items():
-        with _progress(f"{label}: {space}", 2 * len(features)) as count, _named(f"{path} ({space})"):
-            spaces[space] = analyse(features, on_rows=count)
-    rows = {space: analysis.row() for space, analysis in spaces.items()}
+        with _named(f"{path} ({space})"):
+            spaces[space] = _survey(f"{label}: {space}", features, records, args)
+    measured = {space: found.analysis.row() for space, found in spaces.items()}
     manifest = _manifest(path)
     healthy_std = args.healthy_std or manifest.get("healthy_std")
-    diagnosis = diagnose(rows, healthy_std=healthy_std, trained=manifest.get("steps") != 0)
+    diagnosis = diagnose(measured, healthy_std=healthy_std, trained=manifest.get("steps") != 0)
     return Measured(label=label, path=path, spaces=spaces, diagnosis=diagnosis)
+
+
+def _survey(name: str, features: "Array", records: Any, args: Arguments) -> "Survey":
+    from fullrank.spectrum.survey import survey
+
+    with _progress(name) as count:
+        return survey(
+            features,
+            groups=records,
+            bootstrap=args.bootstrap,
+            seed=args.seed,
+            rows=args.reservoir,
+            on_rows=lambda rows: count("rows", len(features), rows),
+            on_replicate=lambda: count("replicates", 3 * args.bootstrap, 1),
+        )
+
+
+def _records(path: Path, args: Arguments) -> Any:
+    """Which rows are of one record: None where that is unknown, or every record has one row."""
+    import numpy as np
+
+    from fullrank.features.table import read_table
+
+    if args.records is not None:
+        from fullrank.spectrum.files import read_numbers
+
+        return read_numbers(args.records)
+    if not (path / "manifest.json").exists():
+        return None
+    record = np.asarray(read_table(path).record)
+    return record if 1 < len(np.unique(record)) < len(record) else None
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -126,8 +191,6 @@ def _open(path: Path, space: str) -> "Mapping[str, Array]":
     from fullrank.features.table import read_table
     from fullrank.spectrum.covariance import load_features
 
-    if not path.exists():
-        raise DataError(f"{path} must be a feature table or a .npy file. Got nothing there.")
     if not path.is_dir():
         return {space: load_features(path)}
     if (path / "checkpoint.pt").exists() or (path / "metrics.jsonl").exists():
@@ -142,16 +205,18 @@ def _open(path: Path, space: str) -> "Mapping[str, Array]":
 
 
 @contextmanager
-def _progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Count rows, on a bar that appears once two seconds have passed."""
-    from rich.progress import Progress
+def _progress(text: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Count (what, of how many, how many more), on a bar a thing that appears once two seconds have passed."""
+    from rich.progress import Progress, TaskID
 
     began = time.monotonic()
+    tasks: dict[str, TaskID] = {}
     with Progress(console=_io.notes, transient=True, disable=not _io.is_terminal()) as bar:
-        task = bar.add_task(text, total=total, visible=False)
 
-        def count(rows: int) -> None:
-            bar.update(task, advance=rows, visible=time.monotonic() - began > _PATIENCE_SECONDS)
+        def count(what: str, total: int, more: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(f"{text} {what}", total=total, visible=False)
+            bar.update(tasks[what], advance=more, visible=time.monotonic() - began > _PATIENCE_SECONDS)
 
         yield count
 
@@ -165,12 +230,12 @@ def _show(found: Sequence[Measured]) -> None:
     for name in ("input", "space", "n", "d", "erank", "RankMe", "CEV AUC", "std", "spread", "cosine"):
         drawn.add_column(name, justify="left" if name in ("input", "space") else "right", overflow="fold")
     for measured in found:
-        for space, analysis in measured.spaces.items():
-            v = analysis.values
-            spread = analysis.d**0.5 * v["normalized_std"]
+        for space, survey in measured.spaces.items():
+            v, d = survey.values, survey.analysis.d
+            spread = d**0.5 * v["normalized_std"]
             ranks = (f"{v['effective_rank']:.1f}", f"{v['rankme']:.1f}", f"{v['cev_auc']:.3f}")
             scale = (f"{v['std']:.2g}", f"{spread:.2g}", f"{v['mean_cosine']:.3f}")
-            drawn.add_row(measured.label, space[:3], str(analysis.n), str(analysis.d), *ranks, *scale)
+            drawn.add_row(measured.label, space[:3], str(survey.analysis.n), str(d), *ranks, *scale)
     _io.console.print(drawn)
     _io.console.print(_LEGEND, markup=False)
     for measured in found:
@@ -180,25 +245,51 @@ def _show(found: Sequence[Measured]) -> None:
                 _io.console.print(f"  {remark}", markup=False)
 
 
+def _show_values(found: Sequence[Measured], args: Arguments) -> None:
+    """Each measure that was asked for in each space, or why it has no value."""
+    from fullrank.spectrum.survey import OF_FEATURES
+
+    names = OF_FEATURES if "all" in args.measures else args.measures or HEADLINE
+    header = ["measure", "value", *(["95 % interval"] if args.bootstrap else []), "n", "d", "of"]
+    for measured in found:
+        for space, survey in measured.spaces.items():
+            document = survey.document()
+            rows = [_line(name, document[name], bool(args.bootstrap)) for name in names]
+            _io.table(f"\n{measured.label}: {space}", header, rows)
+            for name in (name for name in names if name in survey.absent):
+                _io.console.print(f"  {name} has no value: {survey.absent[name]}", markup=False)
+
+
+def _line(name: str, row: Mapping[str, Any], intervals: bool) -> list[object]:
+    value = row.get("why", "-") if row["value"] is None else f"{row['value']:.6g}"
+    value = value if len(value) < 12 else "-"
+    drawn = row.get("interval")
+    between = [f"{drawn[0]:.4g} to {drawn[1]:.4g}" if drawn else "-"] if intervals else []
+    form = ("centred" if row["centred"] else "as it is") + (", unit rows" if row["normalized"] else "")
+    return [name, value, *between, row["n"], row["d"], form]
+
+
 def _drawn(measured: Measured, space: str) -> Any:
-    return measured.spaces[space].unit if space in measured.spaces else None
+    return measured.spaces[space].analysis.unit if space in measured.spaces else None
 
 
 def _document(args: Arguments, found: Sequence[Measured]) -> dict[str, Any]:
-    """A plain file alone: its measures at the top; otherwise by input and space."""
-    if len(found) == 1 and not found[0].path.is_dir():
-        only = found[0]
-        space, analysis = next(iter(only.spaces.items()))
-        body: dict[str, Any] = {"input": str(only.path), "space": space, "measures": analysis.document()}
-        body["diagnosis"] = only.diagnosis.document()
-    else:
-        inputs = {
-            m.label: {
-                "path": str(m.path),
-                "spaces": {space: {"measures": analysis.document()} for space, analysis in m.spaces.items()},
-                "diagnosis": m.diagnosis.document(),
-            }
-            for m in found
-        }
-        body = {"inputs": inputs}
-    return body | {"figure": None if args.out is None else str(args.out)}
+    """Of one input its measures at the top, those of an embedding beside the representation below "embedding"; of several the
+    same by name below "inputs".
+    """
+    each = {measured.label: _of_input(measured) for measured in found}
+    body = next(iter(each.values())) if len(each) == 1 else {"inputs": each}
+    figure = None if args.out is None else str(args.out)
+    drawn = {"reservoir": {"rows": args.reservoir, "seed": args.seed}, "bootstrap": args.bootstrap, "level": 0.95}
+    return body | drawn | {"figure": figure}
+
+
+def _of_input(measured: Measured) -> dict[str, Any]:
+    (first, survey), *others = measured.spaces.items()
+    body = {"input": str(measured.path), "space": first, **_of_space(survey)}
+    body |= {space: _of_space(other) for space, other in others}
+    return body | {"diagnosis": measured.diagnosis.document()}
+
+
+def _of_space(survey: "Survey") -> dict[str, Any]:
+    return {"measures": survey.document(), "curves": survey.curves(), "warnings": survey.warnings}

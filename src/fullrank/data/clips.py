@@ -5,7 +5,7 @@ whose timestamp is at most t, so constant and variable frame rates need no disti
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -29,6 +29,7 @@ def clip_spec(plan: ViewPlan, data: DataConfig) -> ClipSpec:
         num_frames=plan.num_frames or data.num_frames,
         frames_per_second=data.frames_per_second,
         canvas_pixels=data.canvas_pixels,
+        span_ratio=data.clip_span_ratio,
     )
 
 
@@ -78,6 +79,17 @@ def near_fractions(u: Float64[np.ndarray, " clips"]) -> list[float]:
     distances = 1.0 - np.sqrt(1.0 - u[1:])
     first = u[0] * (1.0 - distances.max(initial=0.0))
     return [float(first), *(first + distances).tolist()]
+
+
+def within_span(fractions: Sequence[float], u: float, span_ratio: float) -> list[float]:
+    """The same clips, drawn together into a window of that share of the possible starts, which begins where ``u`` says.
+
+    1: as they are; 0: all clips of a record are the same moment, so that only augmentation tells them apart.
+
+    >>> within_span([0.0, 1.0], 0.5, 0.5), within_span([0.25, 0.75], 0.9, 1.0)
+    ([0.25, 0.75], [0.25, 0.75])
+    """
+    return [(1.0 - span_ratio) * u + span_ratio * fraction for fraction in fractions]
 
 
 def window_times(

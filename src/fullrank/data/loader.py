@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fullrank import draws
-from fullrank.data.clips import near_fractions
+from fullrank.data.clips import near_fractions, within_span
 from fullrank.data.flow import STILL
 from fullrank.data.source import Source
 from fullrank.data.workers import in_processes, one_ahead
@@ -111,6 +111,9 @@ class Loader:
         for candidate in itertools.chain([record], self._replacements(record, epoch)):
             u = draws.uniform(self.seed, epoch, [candidate], "clip_start", self.num_clips)[0]
             fractions = near_fractions(u) if self.sampling == "near" else u.tolist()
+            if self.spec.span_ratio < 1.0:
+                window = draws.uniform(self.seed, epoch, [candidate], "clip_window", 1)[0, 0]
+                fractions = within_span(fractions, float(window), self.spec.span_ratio)
             try:
                 return candidate, self.source.read(candidate, fractions, self.spec), skipped
             except MediaError as error:

@@ -22,7 +22,8 @@ def positions(
         return [pyslowfast(count, rate, how, i, clips) for i in range(clips)]
     if how.rule == "pytorchvideo":
         return [pytorchvideo(times, rate, how, i, clips) for i in range(clips)]
-    step = how.sampling_rate * rate / how.frames_per_second if rate > 1.0 else how.sampling_rate
+    stretch = rate / how.frames_per_second if how.frames_per_second and rate > 1.0 else 1.0
+    step = how.sampling_rate * stretch
     steps = np.floor(np.arange(how.num_frames) * max(step, 1.0) + 1e-9).astype(np.int64)
     room = max(count - 1 - int(steps[-1]), 0)
     starts = [int(room * (i + 0.5) / clips) for i in range(clips)]

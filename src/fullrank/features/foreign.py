@@ -1,14 +1,16 @@
 """Features of another codebase's checkpoint, from videos prepared as that codebase prepares them when it tests.
 
 records -> clips x crops views -> network -> parts on disk -> one table of views and one of records. A part that is there is not
-computed again: what was interrupted goes on, and with torchrun each process computes its share of the parts.
+computed again: what was interrupted goes on, and with torchrun each process computes its share of the parts. Batches fill up
+across the records of a part and end with it, so that a part is the same whoever computes it.
 """
 
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,29 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fullrank.allocation import keep_memory
+from fullrank.checkpoint.encoding import Encoding
 from fullrank.checkpoint.imported import OWN, ImportedEncoder, prepared
 from fullrank.config import settings_hash
+from fullrank.data.clips import FULL_SIZE
 from fullrank.data.positions import positions
 from fullrank.data.source import Source
 from fullrank.data.workers import in_processes
-from fullrank.errors import DataError, MediaError
+from fullrank.errors import DataError, MediaError, StorageError
 from fullrank.features.table import is_current, per_record, read_table
 from fullrank.features.write import TableWriter, write_table
-from fullrank.types import FeatureTable
+from fullrank.types import FeatureTable, Preparation
 
 PART_RECORDS = 32
 PER_RECORD = "per_record"
 """folder, inside the table's, of the table with one row a record: the mean over its views"""
 POLL_SECONDS = 1.0
-Read = tuple[Tensor | None, NDArray[np.float64], str]
-"""views of a record (None: it cannot be read), where its clips start, why not"""
+BATCH_VIEWS = {"cpu": 4}
+"""{device: views encoded at once where nobody says}: a Slow R50's activations take 250 MiB for a view of 256 pixels"""
+BATCH_VIEWS_ELSEWHERE = 32
+FRAME_BYTES = 2**28
+"""of a record's frames at full size at a time; a record with more is decoded once for each so many"""
+Read = tuple[list[Tensor], NDArray[np.float64], str]
+"""views of a record, one tensor a clip (none: it cannot be read); where its clips start; why not"""
 
 
 def extract_imported(
@@ -46,7 +55,7 @@ def extract_imported(
     *,
     clips: int | None = None,
     crops: int | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     num_workers: int = 0,
     branch: str | None = None,
     bf16: bool = False,
@@ -55,7 +64,8 @@ def extract_imported(
     """Encode ``clips`` x ``crops`` views of every record (not given: as many as the codebase tests with), write ``out``.
 
     A row is a view: representation, embedding as the head gives it, and the same L2-normalised (``embedding_normalized``);
-    ``out``/per_record has their means over each record's views. ``batch_size`` counts views. Unreadable files are left out and
+    ``out``/per_record has their means over each record's views. ``batch_size`` counts views (not given: 4 on a CPU, 32
+    elsewhere). Unreadable files are left out and
     named in the manifest. ``DataError`` where nothing could be read.
     """
     out, how = Path(out), encoder.preparation
@@ -67,15 +77,18 @@ def extract_imported(
         "settings_hash": settings_hash(settings),
         "branch": branch,
     }
-    if is_current(out, key):
+    tables = (out, out / PER_RECORD)
+    if all(is_current(table, key) for table in tables):
         return read_table(out)
-    if next(encoder.network.parameters()).device.type == "cpu":
+    device = next(encoder.network.parameters()).device.type
+    batch_size = batch_size or BATCH_VIEWS.get(device, BATCH_VIEWS_ELSEWHERE)
+    if device == "cpu":
         keep_memory()
     parts = _Parts(out, settings_hash(key), len(source))
     for number, rows in _encoded(encoder, source, parts.mine(), clips, crops, batch_size, num_workers, branch, bf16):
         parts.write(number, rows)
     if parts.rank != 0:
-        return parts.wait_for_table(out)
+        return parts.wait_for_tables(tables, key)
     parts.wait()
     manifest = {**key, **settings, "encoder": encoder.name, "layout": encoder.found.layout.name, "steps": None}
     manifest |= {"command": command, "encoded": branch or OWN, "branches": list(encoder.branches)}
@@ -96,36 +109,47 @@ def _encoded(
     bf16: bool,
 ) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
     """(number of a part, its rows) for every part of ``todo``."""
-    how = encoder.preparation
-    device = next(encoder.network.parameters()).device
+    device = next(encoder.network.parameters()).device.type
 
-    def read(index: int) -> Read:
-        try:
-            chosen = source.read_chosen(index, lambda times, rate: positions(how, times, rate, clips))
-        except MediaError as error:
-            return None, np.zeros(0), error.reason
-        starts = np.repeat([clip.pts_seconds[0] for clip in chosen], crops)
-        return torch.cat([prepared(clip, how, crops) for clip in chosen]), starts, ""
+    def encode(pixels: Tensor) -> Encoding:
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            return encoder(pixels, branch)
 
     records = [index for number in todo for index in _records(number, len(source))]
-    stream = in_processes(read, records, num_workers)
+    read = partial(_read, source, encoder.preparation, clips, crops)
+    stream = in_processes(read, records, num_workers, ahead=1)
     rank = int(os.environ.get("RANK", "0"))
     progress = Progress(console=Console(stderr=True), transient=True, disable=rank != 0)
     with progress:
         task = progress.add_task(f"features of {encoder.name}", total=len(records))
         for number in todo:
-            rows = _Rows()
+            rows = _Rows(encode, batch_size)
             for _ in _records(number, len(source)):
-                index, (pixels, starts, reason) = next(stream)
-                if pixels is None:
-                    rows.skip(index, reason)
-                else:
-                    for views in pixels.split(batch_size):
-                        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                            rows.append(encoder(views, branch))
-                    rows.place(index, starts)
+                index, (views, starts, reason) = next(stream)
+                rows.add(index, views, starts, reason)
                 progress.advance(task)
             yield number, rows.arrays()
+
+
+def _read(source: Source, how: Preparation, clips: int, crops: int, index: int) -> Read:
+    """The views of one record; frames at full size are dropped as soon as their views are made."""
+    views: list[Tensor] = []
+    starts: list[float] = []
+    try:
+        _, height, width = source.expected_shape(index, FULL_SIZE)
+        at_once = max(1, FRAME_BYTES // (3 * height * width * how.num_frames))
+        for first in range(0, clips, at_once):
+            some = slice(first, first + at_once)
+            for clip in source.read_chosen(index, partial(_positions, how, clips, some)):
+                views.append(prepared(clip, how, crops))
+                starts += [clip.pts_seconds[0]] * crops
+    except MediaError as error:
+        return [], np.zeros(0), error.reason
+    return views, np.array(starts), ""
+
+
+def _positions(how: Preparation, clips: int, some: slice, times: NDArray[np.float64], rate: float) -> list[NDArray[np.int64]]:
+    return positions(how, times, rate, clips)[some]
 
 
 def _records(number: int, total: int) -> range:
@@ -134,29 +158,41 @@ def _records(number: int, total: int) -> range:
 
 
 class _Rows:
-    """Rows of one part."""
+    """Rows of one part, encoded ``batch_size`` views at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, encode: Callable[[Tensor], Encoding], batch_size: int):
+        self.encode, self.batch_size = encode, batch_size
+        self.waiting: list[Tensor] = []
         self.features: dict[str, list[NDArray[Any]]] = {"representation": [], "embedding": [], "embedding_normalized": []}
         self.record: list[NDArray[np.int64]] = []
         self.start_seconds: list[NDArray[np.float64]] = []
         self.skipped: list[tuple[int, str]] = []
 
-    def append(self, encoding: Any) -> None:
+    def add(self, index: int, views: list[Tensor], starts: NDArray[np.float64], reason: str) -> None:
+        """The views of record ``index``, or why there are none."""
+        if not views:
+            self.skipped.append((index, reason))
+            return
+        self.record.append(np.full(len(starts), index, dtype=np.int64))
+        self.start_seconds.append(starts)
+        for view in (single for clip in views for single in clip.split(1)):
+            self.waiting.append(view)
+            if len(self.waiting) == self.batch_size:
+                self._encode()
+
+    def _encode(self) -> None:
+        encoding = self.encode(torch.cat(self.waiting))
+        self.waiting.clear()
         raw = encoding.embedding_raw if encoding.embedding_is_normalized else encoding.embedding
         self.features["representation"].append(encoding.representation.float().cpu().numpy())
         if raw is not None:
             self.features["embedding"].append(raw.float().cpu().numpy())
             self.features["embedding_normalized"].append(F.normalize(raw.float(), dim=1).cpu().numpy())
 
-    def place(self, index: int, starts: NDArray[np.float64]) -> None:
-        self.record.append(np.full(len(starts), index, dtype=np.int64))
-        self.start_seconds.append(starts)
-
-    def skip(self, index: int, reason: str) -> None:
-        self.skipped.append((index, reason))
-
     def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of them, by name."""
+        if self.waiting:
+            self._encode()
         found: dict[str, NDArray[Any]] = {name: np.concatenate(rows) for name, rows in self.features.items() if rows}
         if self.record:
             found |= {"record": np.concatenate(self.record), "start_seconds": np.concatenate(self.start_seconds)}
@@ -181,20 +217,25 @@ class _Parts:
         return [n for n in range(self.count) if n % self.world == self.rank and not self.file(n).exists()]
 
     def write(self, number: int, rows: dict[str, NDArray[Any]]) -> None:
-        temporary = self.file(number).with_suffix(".tmp.npz")
-        np.savez(temporary, **rows)  # type: ignore[arg-type]
-        os.replace(temporary, self.file(number))
+        temporary = self.file(number).with_suffix(f".{os.getpid()}.tmp.npz")
+        try:
+            np.savez(temporary, **rows)  # type: ignore[arg-type]
+            os.replace(temporary, self.file(number))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StorageError(f"writing features into {self.folder} failed: {reason}. The parts before are kept.") from error
 
     def wait(self) -> None:
         """Until the other processes have written theirs."""
         while not all(self.file(n).exists() for n in range(self.count)):
             time.sleep(POLL_SECONDS)
 
-    def wait_for_table(self, out: Path) -> FeatureTable:
-        """What the first process makes of the parts, which it then removes."""
-        while self.folder.exists():
+    def wait_for_tables(self, tables: Sequence[Path], key: Mapping[str, Any]) -> FeatureTable:
+        """What the first process makes of the parts; it may have removed them before this one looked for its own."""
+        while not all(is_current(table, key) for table in tables):
             time.sleep(POLL_SECONDS)
-        return read_table(out)
+        self.remove()
+        return read_table(tables[0])
 
     def read(self) -> Iterator[dict[str, NDArray[Any]]]:
         for number in range(self.count):
@@ -202,7 +243,7 @@ class _Parts:
                 yield {name: part[name] for name in part.files}
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _merge(parts: _Parts, source: Source, out: Path, manifest: dict[str, Any]) -> None:

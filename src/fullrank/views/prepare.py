@@ -26,21 +26,18 @@ def prepare(
     """
     if crops not in CROPS:
         raise SettingError(f"spatial crops must be 1 (the centre) or 3. Got {crops}.")
-    size = scaled_size(frames.shape[1], frames.shape[2], how)
-    if how.antialias:
-        pixels = _normalised(_by_pillow(frames, size, how.interpolation), how)
-    else:
-        pixels = _normalised(frames, how)
-        if tuple(pixels.shape[2:]) != size:
-            pixels = F.interpolate(pixels.transpose(0, 1), size, mode=how.interpolation, align_corners=False).transpose(0, 1)
-    return torch.stack([_crop(pixels, how, place) for place in ((1,) if crops == 1 else (0, 1, 2))])
+    size = scaled_size(frames.shape[1], frames.shape[2], how, crops)
+    places = (1,) if crops == 1 else (0, 1, 2)
+    # a frame at a time: eight of a film in float32 would take a gigabyte
+    cut = [[_crop(scaled, how, place) for place in places] for scaled in (_scaled(frame, size, how) for frame in frames)]
+    return torch.stack([torch.stack([views[i] for views in cut], dim=1) for i in range(len(places))])
 
 
-def scaled_size(height: int, width: int, how: Preparation) -> tuple[int, int]:
+def scaled_size(height: int, width: int, how: Preparation, crops: int = 1) -> tuple[int, int]:
     """(height, width) after scaling the short side, the long one rounded down; at least the crop."""
     if how.exact_size is not None:
         return how.exact_size
-    short = max(how.short_side, how.crop)
+    short = max(how.crop if how.crop_is_short_side and crops > 1 else how.short_side, how.crop)
     if min(height, width) == short:
         return height, width
     if width < height:
@@ -48,22 +45,21 @@ def scaled_size(height: int, width: int, how: Preparation) -> tuple[int, int]:
     return short, math.floor(width / height * short)
 
 
-def _by_pillow(frames: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
-    if frames.shape[1:3] == size:
-        return frames
-    how = Image.Resampling.BICUBIC if interpolation == "bicubic" else Image.Resampling.BILINEAR
-    return np.stack([np.asarray(Image.fromarray(frame).resize(size[::-1], how)) for frame in frames])
-
-
-def _normalised(frames: np.ndarray, how: Preparation) -> Tensor:
-    """[3, time, height, width], float32."""
-    pixels = torch.from_numpy(np.ascontiguousarray(frames)).float() / 255.0
-    return ((pixels - torch.tensor(how.mean)) / torch.tensor(how.std)).movedim(3, 0)
+def _scaled(frame: np.ndarray, size: tuple[int, int], how: Preparation) -> Tensor:
+    """[height, width, 3], uint8 -> [3, *size], normalised float32."""
+    if how.antialias and frame.shape[:2] != size:
+        rule = Image.Resampling.BICUBIC if how.interpolation == "bicubic" else Image.Resampling.BILINEAR
+        frame = np.asarray(Image.fromarray(frame).resize(size[::-1], rule))
+    pixels = torch.tensor(frame).float() / 255.0
+    pixels = ((pixels - torch.tensor(how.mean)) / torch.tensor(how.std)).movedim(2, 0)
+    if tuple(pixels.shape[1:]) == size:
+        return pixels
+    return F.interpolate(pixels[None], size, mode=how.interpolation, align_corners=False)[0]
 
 
 def _crop(pixels: Tensor, how: Preparation, place: int) -> Tensor:
     """The square of side ``crop``: at the centre (1), or at the beginning (0) or end (2) of the longer side."""
-    height, width = pixels.shape[2:]
+    height, width = pixels.shape[1:]
     side = how.crop
     # PySlowFast rounds the middle up, torchvision and PyTorchVideo to even
     middle = [math.ceil((s - side) / 2) if how.rule == "pyslowfast" else round((s - side) / 2) for s in (height, width)]
@@ -71,4 +67,4 @@ def _crop(pixels: Tensor, how: Preparation, place: int) -> Tensor:
     if place != 1:
         end = 0 if place == 0 else max(height, width) - side
         y, x = (end, middle[1]) if height > width else (middle[0], end)
-    return pixels[:, :, y : y + side, x : x + side]
+    return pixels[:, y : y + side, x : x + side]

@@ -75,6 +75,7 @@ def vit(state: State, *, heads: int | None = None, positions: str = "learned", m
     side = weight.shape[-1]
     first = 1 if "cls_token" in state else 0
     if "pos_embed" in state:
+        assert_shape(state["pos_embed"], (3,), "pos_embed")
         places = state["pos_embed"].shape[1] - first
         per_frame = places // (max_frames // frames) if frames > 1 else places
         pixels = round(per_frame**0.5) * side

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fullrank.checkpoint.interop._heads import check_width
+
 
 class Extras(Mapping[str, Tensor]):
     """Further outputs by name, each computed when it is first asked for."""
@@ -66,6 +68,10 @@ class Network(nn.Module):
         self.classifier, self.embedding_norm, self.second = classifier, embedding_norm, second
         self.normalizes, self.pool, self.softmax, self.scores_beside = normalizes, pool, softmax, scores_beside
         self.second_name, self.own_name, self.more = second_name, own_name, dict(more or {})
+        z = check_width(projector, self.embed_dim, "projector")
+        check_width(scores, z, "layer of prototypes")
+        check_width(predictor, z, "predictor")
+        check_width(classifier, self.embed_dim, "classifier")
 
     @property
     def embed_dim(self) -> int:

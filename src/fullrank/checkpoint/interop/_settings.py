@@ -21,6 +21,29 @@ def read_yaml(text: str | None) -> dict[str, Any]:
     return found
 
 
+def section(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """The mapping under ``name``; empty where there is none or it is empty.
+
+    >>> section({"DATA": {"NUM_FRAMES": 8}, "TEST": None}, "DATA"), section({"TEST": None}, "TEST")
+    ({'NUM_FRAMES': 8}, {})
+    """
+    found = settings.get(name) or {}
+    if not isinstance(found, dict):
+        raise CheckpointError(f"The setting {name} must be a mapping. Got {found!r}.")
+    return found
+
+
+def numbers(value: Any, count: int) -> tuple[float, ...]:
+    """At least ``count`` numbers; as many are given back.
+
+    >>> numbers(["0.45", 0.45, 0.45], 3), numbers([256, 320], 1)
+    ((0.45, 0.45, 0.45), (256.0,))
+    """
+    if not isinstance(value, list | tuple) or len(value) < count:
+        raise CheckpointError(f"A setting must be a list of {count} numbers or more. Got {value!r}.")
+    return tuple(number(each) for each in value[:count])
+
+
 def number(value: Any) -> float:
     """A number, also one that YAML 1.1 reads as a string ("1e-6").
 

@@ -39,6 +39,6 @@ LAYOUTS = (
         },
         needs=(r"encoder_q\.0\.Conv_1a\.",),
         build=_build,
-        preparation=Preparation(num_frames=32, short_side=128, crop=128),
+        preparation=Preparation(num_frames=32, frames_per_second=0.0, short_side=128, crop=128),
     ),
 )

@@ -96,9 +96,9 @@ def _build(parts: Parts, settings: dict[str, Any]) -> nn.Module:
         _use_batch_statistics(backbone)
     load_weights(backbone, floats(state), "the file")
     backbone.config = config  # type: ignore[assignment]
-    gates = parts["gru"]
-    hidden = gates["reset_gate.weight"].shape[0]
-    gru = ConvGRU(gates["reset_gate.weight"].shape[1] - hidden, hidden)
+    gates, dim = parts["gru"], backbone.embed_dim
+    hidden = len(gates["reset_gate.bias"].flatten())
+    gru = ConvGRU(dim, hidden)  # type: ignore[arg-type]
     load_weights(gru.cell, floats(gates), "the file")
     predictor = nn.Sequential(nn.Conv2d(hidden, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, hidden, 1))
     load_weights(predictor, floats(parts["predictor"]), "the file")
@@ -110,6 +110,24 @@ def _use_batch_statistics(module: nn.Module) -> None:
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.track_running_stats = False
             part.running_mean = part.running_var = part.num_batches_tracked = None
+
+
+def preparation(settings: dict[str, Any]) -> Preparation:
+    """8 blocks of 5 frames, every third of the video's own: 128 pixels of 150, ResNet-34's and 50's 224 of 256.
+
+    The frames on disk that the authors cut from are so large (process_data/src/extract_frame.py), scaled by OpenCV's bilinear
+    rule, which does not smooth.
+    """
+    large = settings.get("net") in ("resnet34", "resnet50")
+    return Preparation(
+        num_frames=40,
+        sampling_rate=3,
+        frames_per_second=0.0,
+        short_side=256 if large else 150,
+        crop=224 if large else 128,
+        antialias=False,
+        num_blocks=8,
+    )
 
 
 LAYOUTS = (
@@ -124,7 +142,7 @@ LAYOUTS = (
         },
         needs=(r"backbone\.conv1\.weight", r"agg\.ConvGRUCell_00\.reset_gate\.weight", r"network_pred\.0\.weight"),
         build=_build,
-        preparation=Preparation(num_frames=40, sampling_rate=3, crop=128, short_side=128, num_blocks=8),
+        preparation=preparation,
         blocks=True,
     ),
 )

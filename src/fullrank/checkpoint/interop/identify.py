@@ -77,7 +77,6 @@ def describe(found: Identified) -> dict[str, Any]:
     reasons: dict[str, int] = {}
     for why in found.match.dropped.values():
         reasons[why] = reasons.get(why, 0) + 1
-    how = found.preparation
     return {
         "layout": found.layout.name,
         "codebase": found.layout.codebase,
@@ -92,9 +91,18 @@ def describe(found: Identified) -> dict[str, Any]:
             for part, state in found.match.parts.items()
         },
         "dropped": reasons,
-        "preparation": f"{how.num_frames} frames every {how.sampling_rate} at {how.frames_per_second:g} a second, short side "
-        f"{how.short_side}, crop {how.crop}; tested on {how.clips} x {how.crops} views",
+        "preparation": _preparation(found.preparation),
     }
+
+
+def _preparation(how: Preparation) -> str:
+    rate = f"at {how.frames_per_second:g} a second" if how.frames_per_second else "of the video's own"
+    scale = "x".join(map(str, how.exact_size)) if how.exact_size else f"short side {max(how.short_side, how.crop)}"
+    views = f"tested on {how.clips} x {how.crops} views"
+    if how.num_frames == 1:
+        return f"a frame, {scale}, crop {how.crop}; {views}"
+    blocks = f" in {how.num_blocks} blocks" if how.num_blocks else ""
+    return f"{how.num_frames} frames{blocks}, one of every {how.sampling_rate} {rate}, {scale}, crop {how.crop}; {views}"
 
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -106,11 +114,12 @@ def _width(network: Any) -> int | None:
     return None if embedding is None else int(embedding.shape[1])
 
 
-def identify(path: Path, layout: str | None = None) -> Identified:
+def identify(path: Path, layout: str | None = None, cfg: str | None = None) -> Identified:
     """Read a file and build the network in it.
 
-    ``layout``: its name, where the file's keys do not tell. ``CheckpointError`` with the nearest layouts and the keys that do
-    not fit where none fits, or where the one named does not.
+    ``layout``: its name, where the file's keys do not tell. ``cfg``: settings in PySlowFast's YAML, instead of those that the
+    file holds. ``CheckpointError`` with the nearest layouts and the keys that do not fit where none fits, or where the one
+    named does not.
     """
     if layout is not None and layout not in LAYOUTS:
         raise CheckpointError(
@@ -119,6 +128,8 @@ def identify(path: Path, layout: str | None = None) -> Identified:
     tensors, rest = flat(read_weights(path))
     if not tensors:
         raise CheckpointError(f"{path} must hold tensors. Got none; `fullrank inspect {path}` says what it holds.")
+    if cfg is not None:
+        rest["cfg"] = cfg
     candidates = [LAYOUTS[layout]] if layout is not None else list(LAYOUTS.values())
     matches = sorted((match(candidate, tensors) for candidate in candidates), key=lambda found: -found.share)
     reasons = []

@@ -13,11 +13,11 @@ from fullrank.checkpoint.interop._backbones import resnet
 from fullrank.checkpoint.interop._heads import Scores, head
 from fullrank.checkpoint.interop._layout import Layout, Parts, State
 from fullrank.checkpoint.interop._network import Network
-from fullrank.checkpoint.interop._settings import number, read_yaml
+from fullrank.checkpoint.interop._settings import number, numbers, read_yaml, section
 from fullrank.types import Preparation
 
-POOL = (8, 7, 7)
-"""of ResNetBasicHead at 8 frames and 224 pixels; contrastive models average over the whole map instead"""
+SPATIAL_STRIDE = 32
+"""of the whole network"""
 BRANCH2 = {"a": "conv1", "b": "conv2", "c": "conv3", "a_bn": "bn1", "b_bn": "bn2", "c_bn": "bn3"}
 SHORTCUT = {"branch1": "downsample.0", "branch1_bn": "downsample.1"}
 ARCHITECTURES = {"slow": "slow", "c2d": "c2d", "i3d": "i3d"}
@@ -39,7 +39,7 @@ def ours(key: str) -> str:
 
 
 def _backbone(state: State, settings: dict[str, Any]) -> nn.Module:
-    architecture = str(_cfg(settings).get("MODEL", {}).get("ARCH", ""))
+    architecture = str(section(_cfg(settings), "MODEL").get("ARCH", ""))
     return resnet({ours(key): tensor for key, tensor in state.items()}, ARCHITECTURES.get(architecture))
 
 
@@ -75,21 +75,26 @@ def _method(parts: Parts, settings: dict[str, Any]) -> str:
 
 
 def _supervised(parts: Parts, settings: dict[str, Any]) -> nn.Module:
-    backbone = _backbone(parts["backbone"], settings)
-    return Network(backbone, classifier=head(parts["classifier"]), pool=POOL, softmax=True)
+    """With the pool of ResNetBasicHead: a whole training clip; contrastive models average over the whole map instead."""
+    data = section(_cfg(settings), "DATA")
+    side = int(number(data.get("TRAIN_CROP_SIZE", 224))) // SPATIAL_STRIDE
+    pool = (int(number(data.get("NUM_FRAMES", 8))), side, side)
+    return Network(_backbone(parts["backbone"], settings), classifier=head(parts["classifier"]), pool=pool, softmax=True)
 
 
 def preparation(settings: dict[str, Any]) -> Preparation:
     """From the configuration in the file, where there is one; else of the published 8x8 models."""
-    data, test = _cfg(settings).get("DATA", {}), _cfg(settings).get("TEST", {})
-    mean, std = (tuple(number(v) for v in data.get(key, [default] * 3)) for key, default in (("MEAN", 0.45), ("STD", 0.225)))
+    data, test = section(_cfg(settings), "DATA"), section(_cfg(settings), "TEST")
+    mean, std = numbers(data.get("MEAN", [0.45] * 3), 3), numbers(data.get("STD", [0.225] * 3), 3)
+    (single,) = numbers(data.get("TRAIN_JITTER_SCALES", [256, 320]), 1)
     crop = int(number(data.get("TEST_CROP_SIZE", 256)))
     return Preparation(
         num_frames=int(number(data.get("NUM_FRAMES", 8))),
         sampling_rate=int(number(data.get("SAMPLING_RATE", 8))),
         frames_per_second=number(data.get("TARGET_FPS", 30)),
         rule="pyslowfast",
-        short_side=crop,
+        short_side=int(single),  # of a single spatial view
+        crop_is_short_side=True,
         crop=crop,
         antialias=False,
         mean=mean,  # type: ignore[arg-type]

@@ -1,0 +1,145 @@
+"""Draw chosen classes of several encoders side by side in two dimensions, by t-SNE, UMAP or PCA."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from fullrank.cli import _io
+from fullrank.cli._names import names_of
+from fullrank.errors import SettingError
+
+if TYPE_CHECKING:
+    from fullrank.spectrum.projection import Selection
+    from fullrank.types import FeatureTable
+
+ABOUT = (
+    f"{__doc__} All encoders show the same records, classes, colours and marks. t-SNE and UMAP keep who is near whom and "
+    "forget scale: a completely collapsed encoder looks like any other, so spread and effective rank stand above each picture."
+)
+PREFERRED = ("label", "digit")
+"""label sets that are taken where --label is not given and a table has several"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to draw."""
+
+    inputs: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FEATURES [FEATURES ...]", help_behavior_hint="")]
+    ]
+    """feature tables of the same data (`fullrank extract`); clips of a record are averaged"""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("projection.pdf")
+    """.pdf, .svg or .png"""
+    method: Literal["tsne", "umap", "pca"] = "tsne"
+    """umap needs `pip install 'fullrank[umap]'`"""
+    classes: tuple[str, ...] = ("5",)
+    """how many classes, drawn from the seed; or their names"""
+    label: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """which label set colours the points, where the tables have several"""
+    labels: tuple[str, ...] = ()
+    """a name for each input, above its picture; where not given, its folder's"""
+    space: Literal["representation", "embedding"] = "representation"
+    """which features"""
+    rows: int = 500
+    """at most so many records, as many of each class"""
+    seed: int = 0
+    """decides classes, records and the picture"""
+    width: Literal["column", "page"] = "page"
+    """of the figure: 3.3 inches, a column of a paper, or 6.9"""
+    json: _io.OptionalFile = None
+    """write classes, records, points and numbers to this file"""
+
+
+def main(argv: Sequence[str]) -> None:
+    """`fullrank project features/a features/b --method tsne --classes 5 --out figure.pdf`."""
+    args = _io.parse(Arguments, argv, "fullrank project", description=ABOUT)
+    _check(args)
+    from fullrank.features.table import read_table
+    from fullrank.spectrum.pictures import maps, style
+    from fullrank.spectrum.projection import select
+
+    names = names_of(args.inputs, args.labels)
+    tables = {name: read_table(path) for name, path in zip(names, args.inputs, strict=True)}
+    label = args.label or _label(tables)
+    wanted = int(args.classes[0]) if len(args.classes) == 1 and args.classes[0].isdecimal() else args.classes
+    chosen = select(tables, label=label, space=args.space, num_classes=wanted, rows=args.rows, seed=args.seed)
+    drawn, said = [], {}
+    for name in tables:
+        one, numbers = _map(name, chosen, args)
+        drawn.append(one)
+        said[name] = numbers
+        _io.console.print(f"{name}: {one.note}{_trusted(numbers)}", markup=False)
+    figure = maps.figure(drawn, chosen.member, chosen.classes, width_inches=style.WIDTHS[args.width])
+    style.save(figure, args.out)
+    _io.console.print(
+        f"{len(chosen.records)} records of {label}: {', '.join(chosen.classes)}\nfigure: {args.out}", markup=False
+    )
+    body: dict[str, Any] = {
+        "method": args.method,
+        "seed": args.seed,
+        "label": label,
+        "space": args.space,
+        "classes": list(chosen.classes),
+    }
+    body |= {"records": list(chosen.records), "class": [chosen.classes[i] for i in chosen.member], "inputs": said}
+    _io.write_json(args.json, {**body, "figure": str(args.out)})
+
+
+def _check(args: Arguments) -> None:
+    from fullrank.spectrum.pictures.style import check_suffix
+
+    if not args.inputs:
+        raise SettingError("project must be given feature tables. Got none; `fullrank extract` writes them.")
+    if args.rows < 5:
+        raise SettingError(f"--rows must be at least 5. Got {args.rows}.")
+    if args.seed < 0:
+        raise SettingError(f"--seed must be 0 or more. Got {args.seed}.")
+    check_suffix(args.out)
+
+
+def _label(tables: "Mapping[str, FeatureTable]") -> str:
+    """The only label set that all tables have, or the usual one of several."""
+    common = [name for name in next(iter(tables.values())).labels if all(name in one.labels for one in tables.values())]
+    if not common:
+        have = "; ".join(f"{name}: {', '.join(one.labels) or 'none'}" for name, one in tables.items())
+        raise SettingError(f"the tables must have a label set in common, to choose classes from. They have {have}.")
+    usual = [name for name in PREFERRED if name in common]
+    return (usual or common)[0]
+
+
+def _map(name: str, chosen: "Selection", args: Arguments) -> tuple[Any, dict[str, Any]]:
+    from fullrank.spectrum.covariance import spectrum_of
+    from fullrank.spectrum.measures import measure
+    from fullrank.spectrum.pictures.maps import Map
+    from fullrank.spectrum.projection import name_components, project, trustworthiness
+
+    features = chosen.features[name]
+    placed = project(features, args.method, seed=args.seed)
+    spectrum = spectrum_of(features)
+    rank, spread = measure(spectrum, "effective_rank"), spectrum.d**0.5 * measure(features, "normalized_std")
+    numbers: dict[str, Any] = {"effective_rank": rank, "bound": spectrum.bound, "spread": spread, "points": placed.tolist()}
+    axes = ("", "")
+    if args.method == "pca":
+        named = name_components(features, chosen.labels)
+        numbers["components"] = [{"share": one.share, "name": one.name, "explained": one.explained} for one in named]
+        axes = tuple(_axis(i, one) for i, one in enumerate(named[:2]))  # type: ignore[assignment]
+    else:
+        numbers["trustworthiness"] = trustworthiness(features, placed)
+    note = f"effective rank {rank:.0f} of {spectrum.bound}, spread {spread:.2g}"
+    return Map(title=name, note=note, placed=placed, axes=axes), numbers
+
+
+def _axis(i: int, component: Any) -> str:
+    name = component.name
+    about = f"\n{name}, $R^2$ {component.explained[name]:.2f}" if name else ""
+    return f"component {i + 1} ({100 * component.share:.0f} %){about}"
+
+
+def _trusted(numbers: dict[str, Any]) -> str:
+    if "trustworthiness" in numbers:
+        return f", neighbours kept {100 * numbers['trustworthiness']:.0f} %"
+    parts = [f"{i + 1} {100 * one['share']:.0f} % {one['name'] or '-'}" for i, one in enumerate(numbers["components"])]
+    return f"; components: {', '.join(parts)}"

@@ -1,0 +1,127 @@
+"""`fullrank draw` and `fullrank project` on real runs and tables, and their mistakes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fullrank.cli import main
+from fullrank.data.sources.moving_digits import World, write_world
+from fullrank.engine.loop import train
+from fullrank.features.write import write_table
+from fullrank.recipes import recipe
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two encoders of the same thirty records, and one without embedding."""
+    folder = tmp_path_factory.mktemp("tables")
+    record = np.repeat(np.arange(30), 2)
+    for name, embedding in (("one", True), ("two", True), ("three", False)):
+        write_table(
+            folder / name,
+            representation=RNG.normal(size=(60, 6)).astype(np.float32) + 4 * (record % 3)[:, None],
+            embedding=RNG.normal(size=(60, 4)).astype(np.float32) if embedding else None,
+            labels={"action": record % 3},
+            record=record,
+            start_seconds=np.zeros(60),
+            record_ids=[f"video {i}" for i in range(30)],
+            classes={"action": ["run", "jump", "wave"]},
+            manifest={"checkpoint_hash": name, "data_fingerprint": "d", "settings_hash": "s", "branch": None},
+        )
+    return folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert main(list(argv)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fullrank: ")
+    assert "Traceback" not in error
+    return error
+
+
+def test_projections_show_both_encoders(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, numbers = tmp_path / "pca.svg", tmp_path / "pca.json"
+    argv = ["project", str(tables / "one"), str(tables / "three"), "--method", "pca", "--classes", "2", "--out", str(out)]
+    assert main([*argv, "--json", str(numbers)]) == 0
+    found = json.loads(numbers.read_text())
+    assert (found["label"], len(found["classes"]), len(found["records"])) == ("action", 2, 20)
+    assert found["class"].count(found["classes"][0]) == 10
+    assert found["inputs"]["one"]["components"][0]["name"] == "action"
+    assert np.array(found["inputs"]["three"]["points"]).shape == (20, 2)
+    assert out.read_text().startswith("<?xml")
+    assert "components: 1" in capsys.readouterr().out
+
+
+def test_what_project_cannot_draw_is_said(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = str(tables / "one")
+    out = ["--out", str(tmp_path / "x.png")]
+    assert "must be given feature tables" in said(capsys, "project", *out)
+    assert "1 to 3" in said(capsys, "project", one, "--classes", "9", *out)
+    assert "must have the class 'swim'" in said(capsys, "project", one, "--classes", "swim", "run", *out)
+    assert "label 'digit'" in said(capsys, "project", one, "--label", "digit", *out)
+    assert "--rows must be at least 5" in said(capsys, "project", one, "--rows", "2", *out)
+    assert ".pdf, .svg, .png" in said(capsys, "project", one, "--out", str(tmp_path / "x.jpg"))
+    assert "There is no" in said(capsys, "project", str(tmp_path / "nothing"), *out)
+
+
+def test_gap_and_sides_of_tables(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = str(tables / "one"), str(tables / "two")
+    for picture in ("gap", "sides"):
+        numbers = tmp_path / f"{picture}.json"
+        assert main(["draw", picture, one, two, "--out", str(tmp_path / f"{picture}.png"), "--json", str(numbers)]) == 0
+        assert json.loads(numbers.read_text())["picture"] == picture
+    assert set(json.loads((tmp_path / "sides.json").read_text())["rows"]) == {"representation", "embedding"}
+    assert "must have an embedding" in said(capsys, "draw", "gap", str(tables / "three"))
+    assert "pairs of tables" in said(capsys, "draw", "sides", one)
+    assert "what to draw" in said(capsys, "draw", "gap")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    config = recipe("vicreg.tiny")
+    data = config.data.model_copy(update={"path": folder / "world", "limit": 40, "batch_size": 8})
+    write_world(folder / "world", World(num_train=40, num_test=24))
+    train(config.model_copy(update={"data": data, "out": folder / "first", "max_steps": 3, "max_minutes": None}))
+    return folder / "first"
+
+
+def test_pictures_of_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for picture in ("time", "losses", "stages"):
+        numbers = tmp_path / f"{picture}.json"
+        more = ["--data.split", "test", "--data.limit", "20"] if picture == "stages" else []
+        argv = ["draw", picture, str(run), "--labels", "first", "--out", str(tmp_path / f"{picture}.pdf"), *more]
+        assert main([*argv, "--json", str(numbers)]) == 0
+        assert (tmp_path / f"{picture}.pdf").read_bytes().startswith(b"%PDF")
+    found = json.loads((tmp_path / "stages.json").read_text())["networks"]["first"]
+    assert {"layer1", "layer4", "representation", "embedding"} <= set(found)
+    assert found["layer1"]["n"] == 20
+    assert json.loads((tmp_path / "time.json").read_text())["spaces"]["embedding"]["steps"][-1] == 3
+    assert "spectra of the teacher" in said(capsys, "draw", "time", str(run), "--spaces", "teacher")
+    assert "must be a run with metrics.jsonl" in said(capsys, "draw", "losses", str(tmp_path))
+
+
+def test_measures_against_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"method": f"m{i}", "knn": i / 10, "ranks": {"embedding": {"cev_auc": -i, "n": 9}}, "linear": 0.5 + i / 20}
+        for i in range(6)
+    ]
+    file, numbers = tmp_path / "runs.json", tmp_path / "out.json"
+    file.write_text(json.dumps({"results": rows}))
+    argv = ["draw", "accuracy", str(file), "--out", str(tmp_path / "a.png"), "--json", str(numbers)]
+    assert main(argv) == 0
+    found = json.loads(numbers.read_text())
+    assert (found["accuracy"], found["drawn_over"]) == ("knn", "methods (6)")
+    assert found["measures"]["embedding cev_auc"]["tau"] == pytest.approx(-1.0)
+    assert "other accuracies of the file: linear" in capsys.readouterr().out
+    assert "Did you mean 'knn'" in said(capsys, *argv, "--accuracy", "kn")
+
+
+def test_names_of_inputs(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = str(tables / "one")
+    assert "name each input once. Got 2 for 1" in said(capsys, "draw", "gap", one, "--labels", "a", "b")
+    assert "a name of its own" in said(capsys, "draw", "gap", one, one)
