@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPTS = ("backbones", "clips", "cost", "evaluation", "gpu_step", "monitor", "spectrum", "step", "views")
+SCRIPTS = ("backbones", "clips", "cost", "evaluation", "extraction", "gpu_step", "monitor", "spectrum", "step", "views")
 
 
 @pytest.fixture
