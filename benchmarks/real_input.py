@@ -74,7 +74,7 @@ def trained(config: RunConfig[Any], source: Source, name: str) -> Encoder:
             raise SystemExit(
                 f"{config.out.name} was {result.stopped} after {result.steps} steps; the same command runs it again."
             )
-    return load(config.out)
+    return load(config.out, config.device)
 
 
 def percent(row: dict[str, Any], key: str) -> str:
