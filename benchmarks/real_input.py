@@ -9,8 +9,10 @@ of 2,000 test images, bank and probe from the subset. A run that is there alread
 """
 
 import argparse
+import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,16 @@ def trained(config: RunConfig[Any], source: Source, name: str) -> Encoder:
     return load(config.out, config.device)
 
 
+def once(work: Path, name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A row, measured unless it is there; it says on what it was measured."""
+    file = work / f"{name}.json"
+    if not file.exists():
+        row = {**run(), "hardware": origin("real_input.py")["hardware"]}
+        file.write_text(json.dumps(row, default=float) + "\n", encoding="utf-8")
+        print(row, flush=True)
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
 def percent(row: dict[str, Any], key: str) -> str:
     low, high = row[f"{key}_interval"]
     return f"{100 * row[key]:.0f} ({100 * low:.0f} to {100 * high:.0f})"
@@ -87,37 +99,34 @@ def weizmann(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     data = {"path": folder, "cache": work / "cache", "batch_size": 30, "num_frames": 8, "frames_per_second": 6.25}
     rows: list[dict[str, Any]] = []
-    source: Source | None = None
-    for name in METHODS:
-        for rho in (1, 2):
-            recipe = f"{name}.video"
-            out = work / f"weizmann_{name}_{rho}"
-            config = settings(recipe, steps=steps, size=64, canvas=72, out=out, data=data, device=device, rho=rho)
-            source = source or open_source(config.data)
-            actors, actor_names = actors_of(folder, source)
-            if not rows:
-                found = leave_one_actor_out(untrained(config), source, actors, work / "weizmann_random_features")
-                rows.append({"method": "random weights", "rho": "-", "steps": 0, **found})
-            encoder = trained(config, source, recipe)
-            found = leave_one_actor_out(encoder, source, actors, work / f"weizmann_{name}_{rho}_features")
-            rows.append({"method": name, "rho": rho, "steps": steps, **found})
-            print(rows[-1], flush=True)
-    if folds_steps is not None:
-        if folds_steps != steps:  # what to hold the folds against: as many steps over all clips
-            config = settings(
-                f"{FOLDS_METHOD}.video",
-                steps=folds_steps,
-                size=64,
-                canvas=72,
-                out=work / f"weizmann_{FOLDS_METHOD}_all",
-                data=data,
-                device=device,
-                rho=2,
+
+    def judged(recipe: str, out: Path, steps: int, rho: int) -> dict[str, Any]:
+        config = settings(recipe, steps=steps, size=64, canvas=72, out=out, data=data, device=device, rho=rho)
+        encoder = untrained(config) if steps == 0 else trained(config, source, recipe)
+        return leave_one_actor_out(encoder, source, actors, out.with_name(f"{out.name}_features"))
+
+    source = open_source(settings("simclr.video", steps=1, size=64, canvas=72, out=work, data=data, device=device).data)
+    actors, names = actors_of(folder, source)
+    cases = [("random weights", METHODS[0], 0, "-", "weizmann_random")]
+    cases += [(name, name, steps, rho, f"weizmann_{name}_{rho}") for name in METHODS for rho in (1, 2)]
+    if folds_steps is not None and folds_steps != steps:  # what to hold the folds against: as many steps over all clips
+        cases.append((FOLDS_METHOD, FOLDS_METHOD, folds_steps, 2, f"weizmann_{FOLDS_METHOD}_all"))
+    for label, name, count, rho, place in cases:
+        own = {"method": label, "rho": rho, "steps": count}
+        rows.append(
+            once(
+                work,
+                place,
+                lambda own=own, n=name, p=place: {  # type: ignore[misc]
+                    **own,
+                    **judged(f"{n}.video", work / p, own["steps"], own["rho"] if own["rho"] != "-" else 1),
+                },
             )
-            encoder = trained(config, source, f"{FOLDS_METHOD}.video")
-            found = leave_one_actor_out(encoder, source, actors, work / f"weizmann_{FOLDS_METHOD}_all_features")
-            rows.append({"method": FOLDS_METHOD, "rho": 2, "steps": folds_steps, **found})
-        rows.append(per_fold(folder, work, data, folds_steps, source, actors, actor_names, device))
+        )
+    if folds_steps is not None:
+        rows.append(
+            once(work, "weizmann_folds", lambda: per_fold(folder, work, data, folds_steps, source, actors, names, device))
+        )
     header = ["method", "rho", "steps", "kNN %", "linear %", "effective rank of h", "effective rank of z"]
     lines = [
         [
@@ -132,7 +141,7 @@ def weizmann(
     ]
     note = (
         "Leave-one-actor-out over 90 clips (Wilson 95 %); Slow ResNet-18 of a quarter width, 64 pixels, batch 30, "
-        "seed 0; ranks over 270 clips."
+        f"seed 0; ranks over 270 clips. Measured on: {'; '.join(dict.fromkeys(r['hardware'] for r in rows))}."
     )
     return {"header": header, "rows": lines, "note": note}, rows
 
@@ -160,11 +169,11 @@ def per_fold(
         encoder = trained(config, open_source(config.data), recipe)
         table = extract(encoder, source, work / f"fold_{name}_features", num_clips=3, batch_size=30)
         features, labels, record = per_record(table)
-        inside = actors[record] == i
-        for key, function in (("knn", knn_grouped), ("linear", linear_grouped)):
-            extra = {"k": 10} if key == "knn" else {}
-            found = function(features, labels["label"], inside.astype(np.int64), **extra)
-            right[key] += float((found.predictions[:, 0] == found.targets)[inside].sum())
+        groups = actors[record]
+        near = knn_grouped(features, labels["label"], groups, k=10)
+        probe = linear_grouped(features, labels["label"], groups)
+        for key, found in (("knn", near), ("linear", probe)):  # of the actor whom neither the encoder nor the probe saw
+            right[key] += float((found.predictions[:, 0] == found.targets)[groups == i].sum())
     from fullrank.evaluation.intervals import wilson
 
     n = len(source)
