@@ -101,7 +101,7 @@ def weizmann(
     rows: list[dict[str, Any]] = []
 
     def judged(recipe: str, out: Path, steps: int, rho: int) -> dict[str, Any]:
-        config = settings(recipe, steps=steps, size=64, canvas=72, out=out, data=data, device=device, rho=rho)
+        config = settings(recipe, steps=max(steps, 1), size=64, canvas=72, out=out, data=data, device=device, rho=rho)
         encoder = untrained(config) if steps == 0 else trained(config, source, recipe)
         return leave_one_actor_out(encoder, source, actors, out.with_name(f"{out.name}_features"))
 
