@@ -22,7 +22,8 @@ from fullrank.evaluation.knn import knn
 from fullrank.features.extract import extract
 from fullrank.methods._method import Guard, available, load_method
 from fullrank.recipes import recipe
-from fullrank.spectrum.diagnosis import by_metrics, diagnose
+from fullrank.spectrum.alarms import by_metrics
+from fullrank.spectrum.diagnosis import diagnose
 from fullrank.spectrum.measures import measure_all
 
 if TYPE_CHECKING:
