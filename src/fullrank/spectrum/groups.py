@@ -101,8 +101,9 @@ def lidar_renormalized(x: Rows, groups: Groups) -> float:
 def lidar_of_rows(x: Rows, groups: Groups) -> float:
     """LiDAR as reptrix computes it: the spectrum of the covariance of the rows of Sigma_L, as if they were features.
 
-    Its scatters are sums over groups and not means over n - 1, with delta = 1e-6; p_k = lambda_k / ||lambda||_1 + 1e-7. For a
-    Sigma_L with eigenvectors like random directions the spectrum is that of its squares, so the value is lower.
+    Its scatters are sums over groups and not means over n - 1, with delta = 1e-6; p_k = lambda_k / ||lambda||_1 + 1e-7. The
+    spectrum is about that of Sigma_L squared, so the value is lower; and since columns of Sigma_L are centred, it changes when
+    features are rotated.
     """
     numbers = checked_groups(groups, len(x))
     counts = np.bincount(numbers)

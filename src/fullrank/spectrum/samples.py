@@ -118,9 +118,10 @@ def off_diagonal_correlation(x: Rows) -> float:
     >>> round(off_diagonal_correlation(np.array([[1.0, 2.0], [-1.0, -2.0]])), 6)
     1.0
     """
-    about = x - x.mean(axis=0)
+    mean = x.mean(axis=0)
+    about = x - mean
     std = np.sqrt(np.mean(about**2, axis=0))
-    varies = std > 4 * np.finfo(np.float64).eps * np.abs(x).max(axis=0, initial=0.0)
+    varies = std > 4 * np.finfo(np.float64).eps * np.linalg.norm(mean)
     scaled = about[:, varies] / std[varies]
     small = scaled.T @ scaled if scaled.shape[1] <= len(x) else scaled @ scaled.T
     return float(max(float(np.sum(small**2)) / len(x) ** 2 - scaled.shape[1], 0.0) / x.shape[1])

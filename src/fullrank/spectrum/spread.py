@@ -36,7 +36,8 @@ def dead_dimensions(spectrum: Spectrum, *, ratio: float = DEAD_RATIO) -> float:
     0.75
     """
     std = np.sqrt(spectrum.variance)
-    return float(np.mean(std <= ratio * std.max()))
+    rounding = 4 * float(np.finfo(np.float64).eps) * float(np.linalg.norm(spectrum.mean))
+    return float(np.mean(std <= max(ratio * float(std.max()), rounding)))
 
 
 def mean_cosine(spectrum: Spectrum) -> float:
