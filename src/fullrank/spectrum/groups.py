@@ -124,7 +124,7 @@ def lidar_of_rows(x: Rows, groups: Groups) -> float:
 def alignment(x: Rows, groups: Groups) -> float:
     """Mean squared distance of unit rows of one group: E ||u_i - u_j||^2 over pairs of different rows.
 
-    Wang and Isola (ICML 2020, arXiv 2005.10242, equation 4, exponent 2); the mean over groups of the mean over a group's pairs.
+    Wang and Isola (ICML 2020, arXiv 2005.10242), exponent 2; the mean over groups of the mean over a group's pairs.
     Uncentred, normalised. Range 0 to 4: low is healthy, and 0 at a complete collapse too, so read it beside ``uniformity``;
     unrelated rows give 2. Invariant to rotation, order, and the scale of each row.
 
