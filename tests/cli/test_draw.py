@@ -101,7 +101,7 @@ def test_pictures_of_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert {"layer1", "layer4", "representation", "embedding"} <= set(found)
     assert found["layer1"]["n"] == 20
     assert json.loads((tmp_path / "time.json").read_text())["spaces"]["embedding"]["steps"][-1] == 3
-    assert "spectra of the teacher" in said(capsys, "draw", "time", str(run), "--spaces", "teacher")
+    assert "Got 'teacher'" in said(capsys, "draw", "time", str(run), "--spaces", "teacher")
     assert "must be a run with metrics.jsonl" in said(capsys, "draw", "losses", str(tmp_path))
 
 

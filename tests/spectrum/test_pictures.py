@@ -109,7 +109,7 @@ def test_a_heat_map_has_a_column_a_spectrum_that_ends_at_its_step() -> None:
 
 
 def test_a_space_that_was_not_watched_is_named() -> None:
-    with pytest.raises(DataError, match="spectra of the teacher.*has those of representation"):
+    with pytest.raises(DataError, match="Got 'teacher'; its spectrum.jsonl has representation."):
         over_time.history(spectra_lines(), "teacher", "run")
 
 
