@@ -7,6 +7,7 @@ across the records of a part and end with it, so that a part is the same whoever
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -120,10 +121,9 @@ def _encoded(
     records = [index for number in todo for index in parts.records(number)]
     read = partial(_read, source, encoder.preparation, clips, crops)
     stream = in_processes(read, records, num_workers, ahead=1)
-    rank = int(os.environ.get("RANK", "0"))
-    progress = Progress(console=Console(stderr=True), transient=True, disable=rank != 0)
-    with progress:
-        task = progress.add_task(f"features of {encoder.name}", total=len(records))
+    share = parts.share()
+    with Progress(console=Console(stderr=True), transient=True, disable=parts.rank != 0 or not sys.stderr.isatty()) as progress:
+        task = progress.add_task(f"features of {encoder.name}", total=share, completed=share - len(records))
         for number in todo:
             rows = _Rows(encode, batch_size)
             for _ in parts.records(number):
@@ -214,9 +214,13 @@ class _Parts:
         """Positions in the source of the records of a part."""
         return range(number * self.size, min((number + 1) * self.size, self.total))
 
+    def share(self) -> int:
+        """Records of this process, those that are done among them."""
+        return sum(len(self.records(n)) for n in range(self.rank, self.count, self.world))
+
     def mine(self) -> list[int]:
         """Parts that this process has to do."""
-        return [n for n in range(self.count) if n % self.world == self.rank and not self.file(n).exists()]
+        return [n for n in range(self.rank, self.count, self.world) if not self.file(n).exists()]
 
     def write(self, number: int, rows: dict[str, NDArray[Any]]) -> None:
         temporary = self.file(number).with_suffix(f".{os.getpid()}.tmp.npz")
