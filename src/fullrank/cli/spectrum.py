@@ -162,19 +162,10 @@ def _survey(name: str, features: "Array", records: Any, args: Arguments) -> "Sur
 
 
 def _records(path: Path, args: Arguments) -> Any:
-    """Which rows are of one record: None where that is unknown, or every record has one row."""
-    import numpy as np
+    """Which rows are of one record; None where that is unknown, or every record has one row."""
+    from fullrank.spectrum.files import read_numbers, records_of
 
-    from fullrank.features.table import read_table
-
-    if args.records is not None:
-        from fullrank.spectrum.files import read_numbers
-
-        return read_numbers(args.records)
-    if not (path / "manifest.json").exists():
-        return None
-    record = np.asarray(read_table(path).record)
-    return record if 1 < len(np.unique(record)) < len(record) else None
+    return records_of(path) if args.records is None else read_numbers(args.records)
 
 
 def _clips(path: Path, label: str, args: Arguments) -> "Clips":
