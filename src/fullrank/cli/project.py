@@ -112,14 +112,14 @@ def _label(tables: "Mapping[str, FeatureTable]") -> str:
 
 def _map(name: str, chosen: "Selection", args: Arguments) -> tuple[Any, dict[str, Any]]:
     from fullrank.spectrum.covariance import spectrum_of
-    from fullrank.spectrum.measures import measure
+    from fullrank.spectrum.measures import effective_rank, measure
     from fullrank.spectrum.pictures.maps import Map
     from fullrank.spectrum.projection import name_components, project, trustworthiness
 
     features = chosen.features[name]
     placed = project(features, args.method, seed=args.seed)
     spectrum = spectrum_of(features)
-    rank, spread = measure(spectrum, "effective_rank"), spectrum.d**0.5 * measure(features, "normalized_std")
+    rank, spread = effective_rank(spectrum), spectrum.d**0.5 * measure(features, "normalized_std")
     numbers: dict[str, Any] = {"effective_rank": rank, "bound": spectrum.bound, "spread": spread, "points": placed.tolist()}
     axes = ("", "")
     if args.method == "pca":
