@@ -166,6 +166,34 @@ def population(seed: int) -> Iterator[Planted]:
                 yield Planted(kind=kind, name=name, space=space, features=_scaled(rng, x), record=record)
 
 
+SWEPT_N, SWEPT_D = 800, 128
+SWEEPS: dict[str, tuple[str, str, tuple[float, ...]]] = {
+    "rank": ("share of directions that are used, evenly, beside noise of 1 %", "embedding", (0.02, 0.05, 0.1, 0.2, 0.5, 0.7)),
+    "power": ("exponent a of eigenvalues 1 / i^a", "embedding", (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)),
+    "points": ("noise at 10 points, as a share of what lies between them", "embedding", (0.05, 0.1, 0.2, 0.25, 0.3, 0.5)),
+    "shift": ("mean cosine of a shifted embedding", "embedding", (0.5, 0.75, 0.8, 0.85, 0.97, 0.98, 0.99)),
+    "clips": ("std within videos / between them", "representation", (0.02, 0.05, 0.07, 0.1, 0.2)),
+}
+"""{name: (in words, space, amounts)}: from one kind to another, through where there is no right answer"""
+
+
+def swept(name: str, amount: float, draw: int) -> tuple[Rows, NDArray[np.int64] | None]:
+    """One draw of a sweep: features and, for clips, their records."""
+    rng = np.random.default_rng([draw, list(SWEEPS).index(name), round(1000 * amount)])
+    n, d = SWEPT_N, SWEPT_D
+    if name == "rank":
+        r = max(1, round(amount * d))
+        return rng.normal(size=(n, r)) @ _turn(rng, d)[:r] + 0.01 * np.sqrt(r / d) * rng.normal(size=(n, d)), None
+    if name == "power":
+        return _power_law(rng, n, d, amount, amount), None
+    if name == "points":
+        return rng.normal(size=(10, d))[rng.integers(0, 10, n)] + amount * rng.normal(size=(n, d)), None
+    if name == "shift":
+        direction = rng.normal(size=d)
+        return _isotropic(rng, n, d) + direction / np.linalg.norm(direction) * np.sqrt(d * amount / (1 - amount)), None
+    return _clips(rng, n, d, amount * rng.normal(size=(n, d)))
+
+
 def _scaled(rng: np.random.Generator, x: Rows) -> Rows:
     """No verdict without a healthy std may depend on the scale."""
     return x * 10.0 ** rng.uniform(-2, 2)

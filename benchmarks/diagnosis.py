@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _population import population
+from _population import SWEEPS, SWEPT_D, SWEPT_N, population, swept
 from _result import goal, origin, write
 
 TRAIN_SEEDS, TEST_SEEDS = (0, 1, 2, 3), (10, 11, 12, 13)
 KINDS = ("healthy", "mean_shift", "temporal", "dimensional", "cluster", "complete")
-RESAMPLES, RESAMPLED = 20, 2
-"""bootstrap resamples of a case, and the first so many test seeds that get them"""
+RESAMPLES = 20
+"""bootstrap resamples of a case of a sweep, and of a run"""
 TUNED = {
     "complete_spread": np.linspace(0.02, 0.4, 39),
     "shift_cosine": np.linspace(0.5, 0.99, 50),
@@ -40,6 +40,8 @@ TUNED = {
     "within_share": np.geomspace(1e-4, 0.1, 31),
     "within_rank_ratio": np.linspace(0.01, 0.5, 50),
 }
+SWEPT = 8
+"""draws of each amount of a sweep"""
 WANTED = 0.95
 """of the planted test cases right"""
 GRID_VARIANCE, GRID_COVARIANCE = (0.0, 1.0, 5.0, 25.0, 100.0), (0.0, 1.0, 25.0)
@@ -78,6 +80,32 @@ def planted(seed: int, resamples: int) -> list[Judged]:
             )
         )
     return rows
+
+
+def sweep(draws: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Where one verdict turns into another: what is said as more and more is planted, and how sure."""
+    from fullrank.spectrum.diagnosis import diagnose_features
+
+    found, cells = [], []
+    for name, (what, space, amounts) in SWEEPS.items():
+        for amount in amounts:
+            said = []
+            for draw in range(draws):
+                x, record = swept(name, amount, draw)
+                one = diagnose_features({space: x}, record=record, resamples=RESAMPLES)
+                said.append((one.verdict, one.confidence or 0.0))
+            kinds = [kind for kind, _ in said]
+            counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+            confidence = float(np.mean([sure for _, sure in said]))
+            found.append({"sweep": name, "amount": amount, "verdicts": counts, "confidence": confidence})
+            common = sorted(counts.items(), key=lambda pair: -pair[1])
+            words = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in common)
+            cells.append([what, f"{amount:g}", words, f"{confidence:.2f}"])
+    note = (
+        f"{draws} draws each of {SWEPT_N} rows of {SWEPT_D} dimensions; confidence: mean share of {RESAMPLES} resamples with the "
+        "same verdict."
+    )
+    return {"header": ["planted", "amount", "verdicts", "confidence"], "rows": cells, "note": note}, found
 
 
 def tune(rows: Sequence[Judged]) -> dict[str, dict[str, Any]]:
@@ -124,18 +152,6 @@ def confusion_table(rows: Sequence[Judged], note: str) -> dict[str, Any]:
             share = f"{100 * counts[kind][kind] / total:.0f} %"
             cells.append([kind.replace("_", " "), *(counts[kind][other] or "" for other in KINDS), share])
     return {"header": ["it is", *(f"said {kind.replace('_', ' ')}" for kind in KINDS), "right"], "rows": cells, "note": note}
-
-
-def calibration(rows: Sequence[Judged]) -> dict[str, Any]:
-    """Of verdicts with so much confidence, how many are right."""
-    sure = [row for row in rows if row.confidence is not None]
-    cells = []
-    for low, high, name in ((1.0, 1.01, "all"), (0.8, 1.0, "80 % or more, not all"), (0.0, 0.8, "fewer than 80 %")):
-        some = [row for row in sure if low <= float(row.confidence or 0.0) < high]
-        right = sum(row.found == row.kind for row in some)
-        cells.append([name, len(some), right, f"{100 * right / len(some):.0f} %" if some else "-"])
-    header = [f"same verdict, of {RESAMPLES} resamples", "cases", "right", "share"]
-    return {"header": header, "rows": cells, "note": "The planted test cases of the first two seeds."}
 
 
 def right(rows: Sequence[Judged]) -> float:
@@ -246,17 +262,19 @@ def main() -> None:
         for row in tuning:
             if row.found != row.kind:
                 print(row.kind, row.name, row.seed, "->", row.found, json.dumps(row.evidence, default=float))
-    test = [row for i, seed in enumerate(args.test_seeds) for row in planted(seed, RESAMPLES if i < RESAMPLED else 0)]
+    test = [row for seed in args.test_seeds for row in planted(seed, 0)]
     note = (
         f"{len(test)} planted cases (`benchmarks/_population.py`) of seeds that no threshold was tuned on; {len(tuning)} "
         f"others were. Empty: none."
     )
+    swept_table, swept_rows = sweep(1 if args.tiny else SWEPT)
     share = right(test)
     result: dict[str, Any] = {
         **origin("diagnosis.py"),
         "seeds": args.test_seeds,
         "summary": [goal("planted cases right, mean over kinds,", 100 * share, at_least=100 * WANTED, unit=" %")],
-        "tables": {"diagnosis": confusion_table(test, note), "diagnosis-confidence": calibration(test)},
+        "tables": {"diagnosis": confusion_table(test, note), "diagnosis-sweep": swept_table},
+        "sweep": swept_rows,
         "tuning": tuned,
         "tuning_seeds": args.train_seeds,
         "wrong": [

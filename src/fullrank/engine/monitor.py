@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from fullrank.engine.best import Best
 from fullrank.engine.observers import Lines, MetricsLog, StepEvent
 from fullrank.engine.probe import Probe
 from fullrank.engine.rings import Rings
+from fullrank.errors import SettingError
 from fullrank.spectrum.alarms import few_points
 from fullrank.spectrum.bulk import bulk_measures
 from fullrank.spectrum.clusters import ROWS, cluster_measures
@@ -125,8 +127,7 @@ class CollapseMonitor:
             parts |= self._look(event)
         event.notes["held_out"] = parts.get("held_out")
         spaces = parts["spaces"]
-        if self.best.measure == "lidar":
-            self._add_lidar(spaces)
+        self._check_best(spaces)
         rows = min(ROWS, self.num_records // 2)
         newest = {name: x for name, x in self.rings.newest(rows).items() if space_of(name) in SPACES and x.isfinite().all()}
         points = {name: few_points(cluster_measures(x.numpy()), name) for name, x in newest.items()}
@@ -156,11 +157,24 @@ class CollapseMonitor:
             parts["held_out"] = {"spaces": measured[0], "losses": seen.losses, "metrics": seen.metrics}
         return parts
 
-    def _add_lidar(self, spaces: dict[str, Any]) -> None:
-        pairs = self.rings.pairs(self.best.space)
-        if pairs is not None and self.best.space in spaces:
+    def _check_best(self, spaces: dict[str, Any]) -> None:
+        """Add LiDAR where it chooses; ``SettingError`` where the method gives nothing that could choose."""
+        space = self.best.space
+        if self.best.measure is None:
+            return
+        if spaces and space not in spaces:
+            raise SettingError(
+                f"checkpoint.best_space must be a space that the method has. Got {space}; there is {', '.join(spaces)}."
+            )
+        if self.best.measure == "lidar" and spaces:
+            pairs = self.rings.pairs(space)
+            if pairs is None:
+                raise SettingError(
+                    "checkpoint.keep_best lidar needs two views of a record. Got a method with one; choose another measure."
+                )
+            pairs = pairs[pairs.isfinite().flatten(1).all(dim=1)]
             groups = torch.arange(len(pairs)).repeat_interleave(pairs.shape[1]).numpy()
-            spaces[self.best.space]["lidar"] = lidar(pairs.flatten(0, 1).double().numpy(), groups)
+            spaces[space]["lidar"] = lidar(pairs.flatten(0, 1).double().numpy(), groups)
 
     def _finish(self, step: int, parts: dict[str, Any], start: float) -> None:
         """Write what was measured, and how long it took."""
@@ -181,6 +195,9 @@ class CollapseMonitor:
         self.lines.write(line | (more or {}))
         self.board.scalars(step, _flat("", {**spaces, **(more or {})}))
         self.board.scalars(step, [(f"monitor/{kind}_seconds", seconds)])
+        spectra = [(name, np.array(m["eigenvalues"])) for name, m in spaces.items() if "eigenvalues" in m]
+        logs = [(f"{name}/log_eigenvalues", np.log(x[x > 0])) for name, x in spectra if (x > 0).any()]
+        self.board.histograms(step, logs)
 
     def went_back(self, step: int) -> None:
         """The weights are those of an earlier step: forget what came after it."""

@@ -157,7 +157,7 @@ class MetricsLog:
             "elapsed_seconds": event.elapsed_seconds,
         }
         if held is not None:
-            row["held_out"] = {"losses": held["losses"], "metrics": held["metrics"]}
+            row |= {"held_out_losses": held["losses"], "held_out_metrics": held["metrics"]}
         self._waits.clear()
         self.last = losses
         self.lines.write(row)
@@ -170,6 +170,11 @@ class MetricsLog:
         """Numbers for TensorBoard."""
         for name, value in values:
             self.board.add_scalar(name, value, step)
+
+    def histograms(self, step: int, values: Iterable[tuple[str, Any]]) -> None:
+        """Arrays for TensorBoard."""
+        for name, value in values:
+            self.board.add_histogram(name, value, step)
 
     def went_back(self, step: int) -> None:
         """Take away what is later than ``step``; TensorBoard hides it."""

@@ -41,8 +41,9 @@ COMPLETE_COSINE = 0.9
 
 THRESHOLDS: dict[str, Thresholds] = {
     # A ReLU makes representations non-negative: their mean cosine is 0.6 to 0.95 at random initialisation and in good encoders.
-    "representation": Thresholds(complete_spread=0.03, shift_cosine=0.98),
-    "embedding": Thresholds(complete_spread=0.15, shift_cosine=0.8),
+    "representation": Thresholds(complete_spread=0.03, shift_cosine=0.95),
+    # Positives from several moments make clips of a record alike in the embedding on purpose; what is kept must not follow.
+    "embedding": Thresholds(complete_spread=0.15, shift_cosine=0.8, within_share=0.001, within_rank_ratio=0.03),
 }
 
 
