@@ -102,8 +102,8 @@ def sweep(draws: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             words = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in common)
             cells.append([what, f"{amount:g}", words, f"{confidence:.2f}"])
     note = (
-        f"{draws} draws each of {SWEPT_N} rows of {SWEPT_D} dimensions; confidence: mean share of {RESAMPLES} resamples with the "
-        "same verdict."
+        f"{draws} draws each of {SWEPT_N} rows of {SWEPT_D} dimensions; confidence: mean share of {RESAMPLES} resamples with "
+        "the same verdict."
     )
     return {"header": ["planted", "amount", "verdicts", "confidence"], "rows": cells, "note": note}, found
 
