@@ -55,13 +55,23 @@ def test_all_rows_where_there_is_room() -> None:
 
 def test_groups_stay_whole() -> None:
     groups = np.repeat(np.arange(250), 4)
-    for rows in (99, 100, 102):
+    for rows, batch in ((99, 33), (100, 33), (102, 33), (99, 1000), (102, 500)):
         reservoir = Reservoir(rows)
-        for start in range(0, 1000, 33):
-            reservoir.update(ROWS[start : start + 33], groups[start : start + 33])
+        for start in range(0, 1000, batch):
+            reservoir.update(ROWS[start : start + batch], groups[start : start + batch])
         drawn = reservoir.contents()[2]
         assert len(drawn) == rows // 4 * 4
         assert (np.unique(drawn, return_counts=True)[1] == 4).all()
+
+
+def test_a_group_that_parts_share_stays_whole() -> None:
+    groups = np.arange(1000) % 250
+    whole, a, b = Reservoir(102), Reservoir(102), Reservoir(102)
+    whole.update(ROWS, groups)
+    a.update(ROWS[:300], groups[:300])
+    b.update(ROWS[300:], groups[300:], first=300)
+    assert same(a.merge(b), whole)
+    assert (np.unique(a.contents()[2], return_counts=True)[1] == 4).all()
 
 
 def test_it_is_filled_in_the_pass_that_makes_the_spectrum() -> None:
@@ -72,6 +82,14 @@ def test_it_is_filled_in_the_pass_that_makes_the_spectrum() -> None:
         spectra_of(shape, [(True, False), (False, True)], block_rows=77, reservoir=reservoir)
         alone.update(shape)
         assert same(reservoir, alone)
+
+
+def test_groups_follow_the_blocks() -> None:
+    x, groups = np.random.default_rng(0).normal(size=(500, 3)), np.arange(500) // 4
+    reservoir, alone = Reservoir(40), Reservoir(40)
+    spectra_of(x, [], block_rows=77, reservoir=reservoir, groups=groups)
+    alone.update(x, groups)
+    assert same(reservoir, alone)
 
 
 def test_mistakes() -> None:

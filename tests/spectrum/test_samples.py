@@ -182,6 +182,8 @@ def test_prototypes_at_their_collapses() -> None:
     one, uniform = np.tile([9.0, 0, 0, 0], (20, 1)), np.zeros((20, 4))
     assert measure(one, "prototype_perplexity") == pytest.approx(1.0)
     assert measure(one, "dead_prototypes") == 3
+    shares = np.array([0.6, 0.3, 0.076, 0.024])  # dead is below 1/40
+    assert prototypes.dead_prototypes(np.log(shares)[None], temperature=1.0) == 1
     assert measure(uniform, "dead_prototypes") == 0
     assert measure(uniform, "prototype_entropy") == measure(uniform, "assignment_entropy") == pytest.approx(math.log(4))
     assert measure(uniform, "teacher_entropy") == pytest.approx(math.log(4))

@@ -64,8 +64,6 @@ def lidar_eigenvalues(x: Rows, groups: Groups, *, delta: float = DELTA) -> Rows:
     small = whitened.T @ whitened if x.shape[1] <= len(counts) else whitened @ whitened.T
     found = np.clip(np.linalg.eigvalsh(small)[::-1], 0.0, None)
     found[found <= max(small.shape) * np.finfo(np.float64).eps * found[0]] = 0.0
-    # What is beyond the rank of the group means is rounding: G means have G - 1 differences.
-    found[len(counts) - 1 :] = 0.0
     return np.pad(found, (0, x.shape[1] - len(found)))
 
 
