@@ -6,7 +6,7 @@ A document marks the place of a table with two comments:
     (whatever stands here is replaced)
     <!-- end of table -->
 
-NAME is `commands`, `recipes` or `methods` (made from the code), or a table of a result file. Result files are
+NAME is `commands`, `recipes`, `methods` or `measures` (made from the code), or a table of a result file. Result files are
 benchmarks/results/<date>_<commit>_<hardware>.json:
 
     {"date": "2026-01-31T17:05", "commit": "abc1234", "hardware": "2 cores ...", "command": "make bench", "seeds": [3, 4, 5],
@@ -79,6 +79,7 @@ def from_code() -> dict[str, str]:
     from fullrank.methods._method import available as methods
     from fullrank.methods._method import load_method
     from fullrank.recipes import available as recipes
+    from fullrank.spectrum.definitions import MEASURES
 
     said = {name: (sys.modules[load_method(name).__module__].__doc__ or "").split("\n")[0] for name in methods()}
     have = recipes()
@@ -87,7 +88,23 @@ def from_code() -> dict[str, str]:
         "commands": markdown(["command", "what it does"], [[f"`fullrank {name}`", text] for name, text in commands().items()]),
         "recipes": markdown(["recipe", "for"], [[f"`{name}`", text] for name, text in have.items()]),
         "methods": markdown(["method", "paper", "recipes"], [[f"`{name}`", said[name], of[name]] for name in said]),
+        "measures": markdown(
+            ["measure", "of", "equation", "epsilon", "from", "range", "healthy", "all rows equal"],
+            [
+                [f"`{name}`", of_what(m), f"`{m.equation}`", m.epsilon, m.paper, m.span, m.healthy, m.collapsed]
+                for name, m in MEASURES.items()
+            ],
+        ),
     }
+
+
+def of_what(measure: Any) -> str:
+    """What a measure is computed from, and in which form."""
+    form = ("centred" if measure.centred else "as it is") + (", unit rows" if measure.normalized else "")
+    needs = {"spectrum": form, "rows": f"sampled rows, {form}", "groups": f"groups of sampled rows, {form}"}
+    return needs.get(
+        measure.needs, {"pair": "two tables, centred", "scores": "scores [n, k]"}.get(measure.needs, "two scores [n, k]")
+    )
 
 
 def fresh(text: str, tables: dict[str, str]) -> str:

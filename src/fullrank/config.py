@@ -235,14 +235,27 @@ class OptimizerConfig(Settings):
 class MonitorConfig(Settings):
     """The collapse monitor."""
 
-    on_collapse: Literal["warn", "stop"] = "warn"
-    """warn: write the alarm and go on; stop: save a checkpoint and end"""
+    on_collapse: Literal["warn", "stop", "rollback"] = "warn"
+    """warn: write the alarm and go on; stop: save a checkpoint and end; rollback: go back to the last healthy checkpoint with a
+    smaller learning rate (a checkpoint is healthy once the next one was reached without a suspicion)"""
+    rollbacks: Annotated[int, Field(ge=1)] = 3
+    """rollback: at most so many times; then the run ends"""
+    rollback_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """rollback: on the learning rate, each time"""
     buffer_rows: Annotated[int, Field(ge=64)] = 2048
-    """the newest representations and embeddings that the spectra are computed from"""
+    """the newest records of each space that the spectra are computed from"""
     max_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.01
-    """largest share of the training time that spectra may take; their interval follows from it"""
+    """largest share of the training time that all measuring may take; the interval of the spectra follows from it"""
     cheap_every_steps: Annotated[int, Field(ge=1)] = 10
     """interval of standard deviation, mean cosine and norm of the mean"""
+    held_out_records: Annotated[int, Field(ge=0)] = 0
+    """records kept out of training, chosen by a hash of their names; their spectra and loss terms stand beside those of
+    training"""
+    stages: bool = False
+    """spectra of every stage of the backbone too, of the records held out (where there are none, of 256 that are trained on)"""
+
+
+BestMeasure = Literal["rankme", "lidar", "effective_rank", "participation_ratio", "nesum", "cev_auc"]
 
 
 class CheckpointConfig(Settings):
@@ -252,6 +265,11 @@ class CheckpointConfig(Settings):
     """interval by the clock (and at the end, and on Ctrl-C or SIGTERM)"""
     every_steps: Annotated[int, Field(ge=1)] | None = None
     """interval in steps, besides"""
+    keep_best: BestMeasure | None = None
+    """keep best.pt: the state at which the collapse monitor found the best value of this measure, without labels (cev_auc: the
+    smallest, the others: the largest; of held-out records where there are any)"""
+    best_space: Literal["representation", "embedding"] = "representation"
+    """where that is measured"""
 
 
 PARTS = ("Augmentation", "BackboneConfig", "DataConfig", "OptimizerConfig", "MonitorConfig", "CheckpointConfig")

@@ -1,13 +1,8 @@
 import pytest
 import torch
-from torch import nn
 
-from fullrank.backbones.build import load_weights
 from fullrank.backbones.convgru import ConvGRU, ConvGRUCell
-from fullrank.backbones.resnet import ResNet
 from fullrank.errors import SettingError, ShapeError
-
-TOLERANCE = 1e-4
 
 
 def randn(*shape):
@@ -69,46 +64,3 @@ def test_mistakes_are_a_sentence():
         ConvGRU(3, 4, kernel_size=2)
     with pytest.raises(ShapeError, match=r"must be \[batch, blocks, channels, height, width\]"):
         ConvGRU(3, 4)(torch.randn(2, 3, 4, 4))
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("depth", [18, 34])
-def test_dpcs_network_from_blocks_to_context_and_predictions(reference, depth):
-    """The file of depth 18 has no running statistics: the authors' code then takes the batch's, as train mode does."""
-    dpc = reference(f"dpc_resnet{depth}")
-    net, gru = ResNet(depth, temporal="2d3d").train(depth == 18), ConvGRU(256, 256).eval()
-    state = dpc.state("module.backbone.")
-    if depth == 18:
-        assert not any("running" in key for key in state)
-        state |= {key: value for key, value in net.state_dict().items() if "running" in key}
-    load_weights(net, state, "fixture")
-    load_weights(gru.cell, dpc.state("module.agg.cell_list.0."), "fixture")
-    predictor = nn.Sequential(nn.Conv2d(256, 256, 1), nn.ReLU(), nn.Conv2d(256, 256, 1))
-    load_weights(predictor, dpc.state("module.network_pred."), "fixture")
-
-    blocks = dpc.input()
-    maps = net.maps(blocks.flatten(0, 1))["layer4"]
-    assert maps.shape[1:] == (256, 2, 2, 2)
-    pooled = maps.mean(2).unflatten(0, blocks.shape[:2])
-    context = gru(pooled[:, :5].relu())[1]
-    hidden, predictions = context, []
-    for _ in range(3):
-        predictions.append(predictor(hidden))
-        hidden = gru(predictions[-1].relu()[:, None], hidden)[1]
-    predicted, wanted = torch.stack(predictions, dim=1), pooled[:, 5:]
-    scores = torch.einsum("bpchw,bqcxy->bphwqxy", predicted, wanted)
-
-    outputs = {
-        "backbone_mean": maps.mean((2, 3, 4)).unflatten(0, blocks.shape[:2]).flatten(1),
-        "block_features": pooled.relu().mean((3, 4)).flatten(1),
-        "context": context.mean((2, 3)),
-        "context_map": context.flatten(1),
-        "predictions_mean": predicted.mean((3, 4)).flatten(1),
-        "score_own": scores.flatten(1),
-        "context_lc": gru(maps.relu().mean(2).unflatten(0, blocks.shape[:2]))[1].mean((2, 3)),
-    }
-    assert set(outputs) == set(dpc.expected.files)
-    errors = {name: dpc.error(name, value) for name, value in outputs.items()}
-    assert max(errors.values()) < TOLERANCE, errors
-    if depth == 34:
-        torch.testing.assert_close(net(blocks[0]).flatten(), outputs["backbone_mean"][0])

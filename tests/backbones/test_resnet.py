@@ -1,13 +1,9 @@
-import importlib.util
-import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from fullrank.backbones.build import load_weights
 from fullrank.backbones.resnet import BLOCKS, STAGES, ResNet, fold_time, to_channels_last, unfold_time
 from fullrank.batch_norm import replace_batch_norm
 from fullrank.errors import SettingError, ShapeError
@@ -237,58 +233,3 @@ def test_impossible_settings_are_an_error(settings):
 
 def test_other_input_channels():
     assert small(in_channels=2)(torch.randn(1, 2, 1, 64, 64, dtype=torch.float64)).shape == (1, 32)
-
-
-def parity(folder, name):
-    if not (folder / name).is_dir():
-        pytest.skip(f"the parity fixture {name} is absent")
-    spec = importlib.util.spec_from_file_location("parity_weights", folder / "weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    manifest = json.loads((folder / name / "manifest.json").read_text())
-    return module, manifest, np.load(folder / name / "expected.npz")
-
-
-def close(got, want, rtol):
-    assert np.abs(got.numpy() - want).max() <= rtol * np.abs(want).max()
-
-
-def test_torchvisions_resnet50_gives_its_features_from_its_own_keys(shared):
-    weights, manifest, expected = parity(shared / "parity", "resnet50_torchvision")
-    manifest["entries"] = [entry for entry in manifest["entries"] if not entry[0].startswith("fc.")]
-    state = {key: torch.from_numpy(np.array(value)) for key, value in weights.state_dict(manifest).items()}
-    net = ResNet(50).eval()
-    assert list(net.state_dict()) == list(state)
-    load_weights(net, state, "fixture")
-    pixels = torch.from_numpy(weights.make_input(manifest["inputs"]["shared"]))[:, :, None]
-    with torch.no_grad():
-        maps = net.maps(pixels)
-        close(net(pixels), expected["representation"], manifest["rtol"])
-    for stage in STAGES:
-        close(maps[stage].mean((2, 3, 4)), expected[f"stage_mean_{stage}"], manifest["rtol"])
-
-
-def slowfast_key(key):
-    """PySlowFast's name of one of our keys."""
-    part, _, rest = key.partition(".")
-    if part in ("conv1", "bn1"):
-        return f"s1.pathway0_stem.{part[:-1]}.{rest}"
-    block, name, *leaf = rest.split(".")
-    if name == "downsample":
-        name, leaf = ("branch1", "branch1_bn")[int(leaf[0])], leaf[1:]
-    else:
-        name = "branch2." + "abc"[int(name[-1]) - 1] + ("_bn" if name.startswith("bn") else "")
-    return f"s{int(part[-1]) + 1}.pathway0_res{block}.{name}.{leaf[0]}"
-
-
-def test_pyslowfasts_slow_r50_gives_its_representation(shared):
-    weights, manifest, expected = parity(shared / "parity", "slowfast_ssl_moco")
-    entries = {entry[0]: entry for entry in manifest["entries"]}
-    net = to_channels_last(ResNet(50, temporal="slow")).eval()
-    state = {}
-    for key in net.state_dict():
-        state[key] = torch.from_numpy(np.array(weights.entry_tensor(manifest, entries["backbone." + slowfast_key(key)])))
-    load_weights(net, state, "fixture")
-    with torch.no_grad():
-        h = net(torch.from_numpy(weights.make_input(manifest["inputs"]["shared"])))
-    close(h, expected["representation"], manifest["rtol"])

@@ -1,14 +1,8 @@
-import math
-
 import pytest
 import torch
 
-from fullrank.backbones.build import load_weights
-from fullrank.backbones.resnet import to_channels_last
 from fullrank.backbones.timesformer import DividedBlock, TimeSformer
 from fullrank.errors import SettingError, ShapeError
-
-TOLERANCE = 1e-4
 
 
 def small(**settings):
@@ -115,19 +109,3 @@ def test_what_does_not_fit_is_a_sentence():
         net.tokens(clips, hidden)
     with pytest.raises(ShapeError, match=r"hidden must be bool \[2, 27\]"):
         net.tokens(clips, hidden[:, :9])
-
-
-@torch.no_grad()
-def test_svts_timesformer(reference):
-    svt = reference("svt_timesformer")
-    net, state = to_channels_last(TimeSformer("small", layers=6).eval()), svt.state("teacher/backbone.")
-    assert set(net.state_dict()) == set(state)
-    assert sum(p.numel() for p in net.parameters()) == sum(math.prod(value.shape) for value in state.values()) == 15_461_760
-    load_weights(net, state, "fixture")
-    clips = svt.input()
-    tokens = net.tokens(clips)
-    assert svt.error("representation", tokens[:, 0]) < TOLERANCE
-    assert svt.error("tokens_mean", tokens[:, 1:].mean(1)) < TOLERANCE
-    assert svt.error("representation_4f_160x128", net(clips[:, :, :4, :160, :128])) < TOLERANCE
-    load_weights(net, svt.state("student/module.backbone."), "fixture")
-    assert svt.error("student_representation", net(clips)) < TOLERANCE

@@ -56,6 +56,20 @@ def test_projections_show_both_encoders(tables: Path, tmp_path: Path, capsys: py
     assert "components: 1" in capsys.readouterr().out
 
 
+def test_plain_files_with_and_without_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "a.npy", RNG.normal(size=(20, 5)))
+    np.save(tmp_path / "b.npy", RNG.normal(size=(20, 3)))
+    np.save(tmp_path / "class.npy", np.arange(20) % 2 + 7)
+    both = ["project", str(tmp_path / "a.npy"), str(tmp_path / "b.npy"), "--method", "pca", "--out", str(tmp_path / "x.png")]
+    assert main([*both, "--json", str(tmp_path / "o.json")]) == 0
+    assert len(json.loads((tmp_path / "o.json").read_text())["records"]) == 20
+    assert main([*both, "--class-of", str(tmp_path / "class.npy"), "--json", str(tmp_path / "o.json")]) == 0
+    assert json.loads((tmp_path / "o.json").read_text())["classes"] == ["7", "8"]
+    np.save(tmp_path / "class.npy", np.arange(9))
+    assert "a class for each of 20 rows. Got 9" in said(capsys, *both, "--class-of", str(tmp_path / "class.npy"))
+    assert "must be representation for plain files" in said(capsys, *both, "--space", "embedding")
+
+
 def test_what_project_cannot_draw_is_said(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = str(tables / "one")
     out = ["--out", str(tmp_path / "x.png")]
@@ -101,7 +115,7 @@ def test_pictures_of_a_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert {"layer1", "layer4", "representation", "embedding"} <= set(found)
     assert found["layer1"]["n"] == 20
     assert json.loads((tmp_path / "time.json").read_text())["spaces"]["embedding"]["steps"][-1] == 3
-    assert "spectra of the teacher" in said(capsys, "draw", "time", str(run), "--spaces", "teacher")
+    assert "Got 'teacher'" in said(capsys, "draw", "time", str(run), "--spaces", "teacher")
     assert "must be a run with metrics.jsonl" in said(capsys, "draw", "losses", str(tmp_path))
 
 

@@ -9,6 +9,7 @@ import pytest
 from fullrank.cli import main
 from fullrank.spectrum.measures import measure
 from fullrank.spectrum.survey import OF_FEATURES
+from fullrank.spectrum.temporal import grouped
 
 RNG = np.random.default_rng(0)
 HEALTHY = RNG.normal(size=(200, 16)).astype(np.float32)
@@ -107,6 +108,34 @@ def test_lines_fit_a_narrow_terminal(table: Path, capsys: pytest.CaptureFixture[
     rows = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith(("input", "mine  "))]
     assert len(rows) == 3
     assert max(map(len, rows)) <= 80
+
+
+def test_clips_are_taken_apart_by_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that differ within their video in one direction only; the numbers are those of ``grouped``."""
+    video = np.repeat(np.arange(40), 5)
+    own = np.random.default_rng(1).normal(size=(40, 6))[video]
+    x = own + np.random.default_rng(2).normal(size=(200, 1)) * np.eye(6)[0]
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "video.npy", video)
+    argv = [
+        "spectrum",
+        str(tmp_path / "x.npy"),
+        "--time",
+        "--out",
+        str(tmp_path / "time.svg"),
+        "--json",
+        str(tmp_path / "o.json"),
+    ]
+    assert main([*argv, "--records", str(tmp_path / "video.npy")]) == 0
+    found = json.loads((tmp_path / "o.json").read_text())["time"]["x"]["spaces"]["representation"]
+    expected = grouped(x, video)
+    assert found["within_share"] == pytest.approx(expected.within_share)
+    assert found["within"]["effective_rank"] == pytest.approx(1.0)
+    assert (found["between"]["n"], found["rows"], found["labels"]) == (40, 200, {})
+    assert (tmp_path / "time.svg").exists()
+    assert f"{100 * expected.within_share:.1f} % (chance 80 %)" in capsys.readouterr().out
+    assert main(argv) == 2
+    assert "which video each clip is of" in capsys.readouterr().err
 
 
 def with_nan() -> np.ndarray:

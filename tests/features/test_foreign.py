@@ -68,7 +68,7 @@ def test_the_same_again_is_read_and_other_views_are_not(checkpoint, video_folder
 
 
 def test_what_was_interrupted_goes_on(checkpoint, video_folder, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(foreign, "PART_RECORDS", 5)
+    monkeypatch.setattr(foreign, "PART_VIEWS", 5)
     encoder, source = load_imported(checkpoint), open_source(video_folder)
     whole = extract_imported(encoder, source, tmp_path / "whole", clips=1, crops=1)
     read, seen = source.read_chosen, []

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fullrank.errors import DataError, ShapeError
-from fullrank.spectrum.covariance import Moments, load_features, spectrum_of
+from fullrank.spectrum.covariance import Moments, load_features, spectra_of, spectrum_of
 
 
 def two_pass(x: np.ndarray, centred: bool = True) -> np.ndarray:
@@ -88,6 +88,20 @@ def test_tall_and_wide_features_have_one_definition(shape: tuple[int, int], cent
     assert got.bound == min(shape[0] - centred, 9)
 
 
+@pytest.mark.parametrize("shape", [(9, 9), (40, 9)])
+def test_several_forms_come_from_one_pass(shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(2).normal(size=shape) + 3.0
+    told: list[int] = []
+    forms = [(True, False), (False, False), (True, True), (False, True)]
+    found = spectra_of(x, forms, block_rows=11, on_rows=told.append)
+    assert list(found) == forms
+    assert sum(told) == shape[0], "each row is read once"
+    for (centred, normalized), spectrum in found.items():
+        alone = spectrum_of(x, centred=centred, normalized=normalized)
+        assert (spectrum.centred, spectrum.normalized) == (centred, normalized)
+        close(spectrum.eigenvalues, alone.eigenvalues)
+
+
 def test_equal_rows_have_no_spectrum_at_any_offset() -> None:
     for value in (0.1, 1e6 / 3, 0.0):
         for n in (3, 50):
@@ -147,7 +161,12 @@ def test_one_row_is_no_sample() -> None:
 
 @pytest.mark.parametrize(
     ("array", "words"),
-    [(np.zeros((2, 3, 4)), "3 axes"), (np.array([["a"]]), "real numbers"), (np.zeros((3, 3), dtype=complex), "real numbers")],
+    [
+        (np.zeros((2, 3, 4)), "3 axes"),
+        (np.array([["a"]]), "real numbers"),
+        (np.zeros((3, 3), dtype=complex), "real numbers"),
+        (np.zeros((3, 0)), "at least one dimension"),
+    ],
 )
 def test_other_arrays_are_refused(array: np.ndarray, words: str) -> None:
     with pytest.raises(ShapeError, match=words):

@@ -1,15 +1,17 @@
 """Features from anybody's files."""
 
+import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from fullrank.errors import DataError, SettingError
+from fullrank.errors import CheckpointError, DataError, SettingError
 from fullrank.spectrum.covariance import spectrum_of
-from fullrank.spectrum.files import read_features
+from fullrank.spectrum.files import read_features, read_numbers
 
 TABLE = np.random.default_rng(0).normal(size=(50, 4))
 
@@ -46,7 +48,9 @@ def test_half_precision_is_widened(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("words.csv", "a,b\n1,2\n3,x\n", r"numbers only.*line 3"),
+        ("words.csv", "a,b\n1,2\n3,x\n", r"numbers only.*Got 'x' in line 3, column 'b'; leave such columns out"),
+        ("paths.csv", "path,a\nx.jpg,2\n", r"Got 'x.jpg' in line 2, column 'path'"),
+        ("bare.csv", "1,2\n3,\n", r"Got an empty cell in line 2, column 2"),
         ("uneven.csv", "1,2\n3\n", "as many numbers in every line"),
         ("empty.csv", "", "empty file"),
         ("header.csv", "a,b\n", "hold rows of numbers"),
@@ -91,3 +95,46 @@ def test_parquet(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(SettingError, match="needs pyarrow"):
         read_features(parquet)
+
+
+def table(folder: Path) -> Path:
+    manifest = {"kind": "features", "format": 1, "rows": 50, "dims": {"representation": 4, "embedding": 2}}
+    manifest |= {"labels": [], "classes": {}, "record_ids": [str(i) for i in range(50)]}
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    np.save(folder / "representation.npy", TABLE.astype(np.float32))
+    np.save(folder / "embedding.npy", TABLE[:, :2].astype(np.float32))
+    np.save(folder / "record.npy", np.arange(50))
+    np.save(folder / "start_seconds.npy", np.zeros(50))
+    return folder
+
+
+def test_a_table_is_its_representation_or_what_is_named(tmp_path) -> None:
+    folder = table(tmp_path / "table")
+    assert spectrum_of(folder).d == 4
+    assert spectrum_of(f"{folder}#embedding").d == 2
+    with pytest.raises(SettingError, match="embedding_normalized"):
+        read_features(f"{folder}#embedding_normalized")
+
+
+def test_a_table_whose_manifest_says_otherwise_is_refused(tmp_path) -> None:
+    folder = table(tmp_path / "table")
+    np.save(folder / "representation.npy", TABLE[:49].astype(np.float32))
+    with pytest.raises(CheckpointError, match=r"float32 \[50, 4\], as its manifest says. Got float32 \[49, 4\]"):
+        spectrum_of(folder)
+    (folder / "manifest.json").unlink()
+    assert spectrum_of(folder).n == 49, "without a manifest it is a folder with an array"
+
+
+def test_a_name_is_refused_where_there_is_one_array(files) -> None:
+    for name in ("a.npy#x", "plain.csv#x"):
+        with pytest.raises(SettingError, match="must be named without '#x'"):
+            read_features(files / name)
+
+
+def test_the_record_of_each_row(tmp_path) -> None:
+    np.save(tmp_path / "record.npy", np.arange(3))
+    assert read_numbers(tmp_path / "record.npy").tolist() == [0, 1, 2]
+    np.save(tmp_path / "float.npy", np.zeros((3, 1)))
+    with pytest.raises(DataError, match=r"whole numbers, one a row. Got float64 \[3, 1\]"):
+        read_numbers(tmp_path / "float.npy")

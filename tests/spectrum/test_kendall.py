@@ -61,6 +61,19 @@ def test_runs_are_found_wherever_they_stand(tmp_path: Path, wrapped: Any) -> Non
     assert (dino.accuracies, dino.measures) == ({"knn": 0.25}, {"embedding nesum": 2.5})
 
 
+def test_a_row_may_be_of_one_space(tmp_path: Path) -> None:
+    row = {
+        "encoder": "trained",
+        "space": "embedding",
+        "measures": {"std": 1.0, "n": 9},
+        "digit_knn": 0.3,
+        "digit_knn_interval": [0, 1],
+    }
+    (tmp_path / "runs.json").write_text(json.dumps([row]))
+    (run,) = read_scored_runs(tmp_path / "runs.json")
+    assert (run.group, run.accuracies, run.measures) == ("trained", {"digit_knn": 0.3}, {"embedding std": 1.0})
+
+
 def test_files_without_runs_are_refused(tmp_path: Path) -> None:
     for name, text, words in (("a", "[]", "Got none"), ("b", "no", "must be JSON"), ("c", None, "Got nothing there")):
         if text is not None:

@@ -46,6 +46,9 @@ def pictures(width: float) -> dict[str, Any]:
     both = [gap.gap("VICReg", measure_all(H), measure_all(Z)), gap.gap("SimCLR", measure_all(H), measure_all(H))]
     networks = [("a", {"layer1": spectrum_of(H[:, :3]), "representation": spectrum_of(H)}), ("b", {"blocks.0": unit})]
     one = maps.Map(title="a very long name of an encoder", note="effective rank 3", placed=H[:, :2])
+    named = maps.Map(
+        title="VICReg", note="effective rank 3", placed=H[:, :2], axes=("component 1\nlabel", "component 2\nlabel")
+    )
     return {
         "over_time": lambda: over_time.figure(
             [over_time.history(spectra_lines(), "representation", "run")], width_inches=width
@@ -55,6 +58,7 @@ def pictures(width: float) -> dict[str, Any]:
         "gap": lambda: gap.figure(both, width_inches=width),
         "sides": lambda: sides.figure([("h", unit, unit)], width_inches=width),
         "against_accuracy": lambda: against_accuracy.figure([relation], width_inches=width),
+        "map": lambda: maps.figure([named], np.zeros(80, int), [], width_inches=width),
         "maps": lambda: maps.figure([one, one], np.repeat([0, 1], 40), ["dog", "cat"], width_inches=width),
     }
 
@@ -109,7 +113,7 @@ def test_a_heat_map_has_a_column_a_spectrum_that_ends_at_its_step() -> None:
 
 
 def test_a_space_that_was_not_watched_is_named() -> None:
-    with pytest.raises(DataError, match="spectra of the teacher.*has those of representation"):
+    with pytest.raises(DataError, match="Got 'teacher'; its spectrum.jsonl has representation."):
         over_time.history(spectra_lines(), "teacher", "run")
 
 

@@ -11,8 +11,8 @@ from fullrank.cli import main
 from fullrank.data.sources.moving_digits import World
 from fullrank.errors import SettingError
 from fullrank.methods._method import load_method
+from fullrank.spectrum.alarms import by_metrics, cheap_complete
 from fullrank.spectrum.bulk import bulk_measures
-from fullrank.spectrum.diagnosis import by_metrics, cheap_complete
 from fullrank.spectrum.measures import cheap_measures
 from fullrank.studies import what_prevents_collapse as study
 from fullrank.types import StepContext, Views

@@ -148,11 +148,18 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
     return name in parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
-def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+SAME_SETTINGS = (
+    "It must come from the same settings; for a backbone look at depth, width, stem and temporal (a transformer: size, layers, "
+    "patch, image_pixels and positions)."
+)
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str, advice: str = SAME_SETTINGS) -> None:
     """Copy ``state`` into ``module``, all or nothing: every key and every shape must agree.
 
-    ``where`` names the file in the error. A missing ``num_batches_tracked`` is no mistake: files from before torch 0.4.1
-    lack it, and only ``momentum=None`` would use it. ``CheckpointError`` otherwise, with the first five keys of each kind.
+    ``where`` names the file in the error, ``advice`` ends it. A missing ``num_batches_tracked`` is no mistake: files from
+    before torch 0.4.1 lack it, and only ``momentum=None`` would use it. ``CheckpointError`` otherwise, with the first five
+    keys of each kind.
     """
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -167,8 +174,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
         found = "; ".join(f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in kinds if keys)
         raise CheckpointError(
             f"{where}: the keys must be those of the {type(module).__name__}. Got {len(state)} for {len(own)}: {found}. "
-            "It must come from the same settings; for a backbone look at depth, width, stem and temporal (a transformer: size, "
-            "layers, patch, image_pixels and positions)."
+            f"{advice}"
         )
     module.load_state_dict(state, strict=False)
 

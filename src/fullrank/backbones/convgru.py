@@ -34,7 +34,7 @@ class ConvGRUCell(nn.Module):
     ) -> Float[Tensor, "batch hidden height width"]:
         """The next hidden state; the first one is 0 where it is not given."""
         if hidden is None:
-            hidden = x.new_zeros(len(x), self.hidden_dim, *x.shape[2:])
+            hidden = x.new_zeros(x.shape[0], self.hidden_dim, *x.shape[2:])
         both = torch.cat([x, hidden], dim=1)
         update, reset = torch.sigmoid(self.update_gate(both)), torch.sigmoid(self.reset_gate(both))
         candidate = torch.tanh(self.out_gate(torch.cat([x, hidden * reset], dim=1)))

@@ -129,7 +129,7 @@ class TimeSformer(nn.Module):
         if hidden is not None:
             kept = self._tubes(hidden, len(pixels), grid, places)
         x = self.patch_embed(pixels, kept) + (positions if kept is None else positions[0, kept])
-        return torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1), x], dim=1)
+        return torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1), x], dim=1)
 
     def _tubes(self, hidden: Tensor, batch: int, grid: Grid, places: int) -> Tensor:
         """Numbers of the visible tokens, [batch, time * visible places]."""

@@ -149,7 +149,7 @@ class ViT(nn.Module):
         places = resized(self.pos_embed[:, self._first :], self.made_for, grid)
         x = self.patch_embed(pixels, kept) + (places if kept is None else places[0, kept])
         if self.cls_token is not None:
-            x = torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1), x], dim=1)
+            x = torch.cat([(self.cls_token + self.pos_embed[:, :1]).expand(x.shape[0], -1, -1), x], dim=1)
         return x  # type: ignore[no-any-return]
 
     def _whole(self, rows: Tensor, pixels: Tensor) -> Tensor:

@@ -111,9 +111,10 @@ def load(path: str | Path, device: str = "cpu") -> Encoder:
     folder = Path(path)
     if not folder.exists():
         raise CheckpointError(f"There must be a run folder or a checkpoint at {folder}. Got nothing there; check the path.")
-    folder = folder.parent if folder.name == "checkpoint.pt" else folder
+    file = folder / FILE if folder.is_dir() else folder
+    folder = file.parent
     config, record = read_config(folder)
-    state = load_checkpoint(folder)
+    state = load_checkpoint(file)
     if state["method_name"] != record["method"]:
         raise CheckpointError(
             f"The checkpoint in {folder} must be of the method that config.json names, {record['method']}. "

@@ -131,7 +131,7 @@ def _onnx(encoder: Encoder | ImportedEncoder, branch: str | None, out: Path) -> 
     names = ["representation", "embedding"] if module.has_embedding else ["representation"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
+        program: Any = torch.onnx.export(
             module,
             (pixels,),
             out,
@@ -142,4 +142,6 @@ def _onnx(encoder: Encoder | ImportedEncoder, branch: str | None, out: Path) -> 
             external_data=False,
             verbose=False,
         )
-    return [f"pixels {['batch', *pixels.shape[1:]]} -> {', '.join(names)}"]
+    batch = program.model.graph.inputs[0].shape[0]
+    first = batch if isinstance(batch, int) else "batch"  # a backbone of somebody's own may fix it
+    return [f"pixels [{', '.join(map(str, (first, *pixels.shape[1:])))}] -> {', '.join(names)}"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fullrank.checkpoint import encoder
 from fullrank.checkpoint.imported import ImportedEncoder, load_imported
-from fullrank.checkpoint.save import FILE
+from fullrank.checkpoint.save import OURS
 
 
 def load(
@@ -22,5 +22,5 @@ def load(
 
 
 def is_foreign(path: Path, layout: str | None = None) -> bool:
-    """Whether ``path`` is a file, and not the checkpoint in a run folder of ours."""
-    return path.is_file() and (layout is not None or path.name != FILE or not (path.parent / "config.json").exists())
+    """Whether ``path`` is a file, and not a checkpoint in a run folder of ours."""
+    return path.is_file() and (layout is not None or path.name not in OURS or not (path.parent / "config.json").exists())

@@ -78,7 +78,8 @@ def load_plain(path: Path, zipped: bool) -> Any:
                 f"{path} must be data only. It is a TorchScript program; save its state dict with its own code."
             ) from error
         what = "is neither a torch, .safetensors, .npy nor .npz file, or its beginning is damaged; check what it is."
-        what = f"is damaged or cut off ({brief(error)}); copy it again." if zipped else what
+        reason = "its end is missing" if "central directory" in str(error) else brief(error)
+        what = f"is damaged or cut off ({reason}); copy it again." if zipped else what
         raise CheckpointError(f"{path} must be a checkpoint, weights or an array. It {what}") from error
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from fullrank.errors import CheckpointError, StorageError
 FORMAT = 1
 UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, OSError)
 """what torch.load raises on damaged or hostile files"""
-FILE = "checkpoint.pt"
+FILE, BEST, HEALTHY = "checkpoint.pt", "best.pt", "healthy.pt"
+"""the newest state; the best one by a measure without labels; the last one after which training went on without a suspicion"""
+OURS = (FILE, BEST, HEALTHY)
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
@@ -38,6 +41,27 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
         kept = f"The previous checkpoint, {target}, is intact." if target.exists() else "There is no earlier checkpoint."
         raise StorageError(f"The checkpoint could not be written to {folder}: {reason}. {kept}") from None
     return target
+
+
+def keep_copy(folder: Path, name: str) -> None:
+    """folder/``name`` becomes the state of folder/checkpoint.pt as it is now, whole or not at all.
+
+    A second name of the same file where the file system has them: the next checkpoint is another file.
+    """
+    temporary = folder / (name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(folder / FILE, temporary)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                raise
+            shutil.copyfile(folder / FILE, temporary)
+        os.replace(temporary, folder / name)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StorageError(f"{folder / name} could not be written: {brief(error)}. {folder / FILE} is intact.") from None
 
 
 def _is_full(folder: Path, error: Exception) -> bool:

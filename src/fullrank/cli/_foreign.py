@@ -29,7 +29,7 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
     if first:
         console.print(
             f"{encoder.found.layout.codebase}: {encoder.found.method}, {encoder.found.certainty}; {source.description}; "
-            f"{clips} x {crops} views of each record, {how.num_frames} frames of {how.crop} pixels",
+            f"{clips} x {crops} views of each record, {how.num_frames} frame{'s' * (how.num_frames > 1)} of {how.crop} pixels",
             markup=False,
         )
     start = time.perf_counter()
@@ -58,7 +58,8 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
     )
     for item in skipped:
         console.print(f"left out: {item['record']}: {item['reason']}", markup=False)
-    found: dict[str, Any] = {"out": str(args.out), "rows": len(table.record), "records": len(source), "skipped": skipped}
+    found: dict[str, Any] = {"out": str(args.out), "per_record": str(args.out / PER_RECORD), "rows": len(table.record)}
+    found |= {"records": len(source), "views": [clips, crops], "skipped": skipped}
     found |= {"representation": table.representation.shape[1], "embedding": embedding, "layout": encoder.found.layout.name}
     write_json(json_path, found)
 

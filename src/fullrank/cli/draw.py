@@ -52,7 +52,8 @@ class Arguments:
     labels: tuple[str, ...] = ()
     """a name for each input; where not given, its file name"""
     spaces: tuple[str, ...] = ()
-    """of time and sides: which features (where not given: representation and embedding, where they are)"""
+    """of time and sides: which features (where not given: representation and embedding, where they are); of time also
+    held_out/embedding, stages/layer1, views/1/embedding and the like, where the run watched them"""
     accuracy: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """of accuracy: which one, as the file calls it"""
     measures: tuple[str, ...] = ()
@@ -95,11 +96,13 @@ def _time(args: Arguments, width: float) -> Drawn:
     histories = []
     for path, name in zip(args.inputs, names_of(args.inputs, args.labels), strict=True):
         lines = [line for line in _lines(path, "spectrum.jsonl") if line.get("kind") == "full"]
-        there = {space for line in lines for space in line.get("spaces", {})}
+        there = {space for line in lines for space in over_time.spectra_of_line(line)}
         usual = [space for space in ("representation", "embedding") if space in there]
         spaces = list(args.spaces) or usual or ["representation"]
         title = f"{name}\n" if len(args.inputs) > 1 else ""
-        histories += [over_time.history(lines, space, f"{title}{space.replace('_', ' ')}") for space in spaces]
+        histories += [
+            over_time.history(lines, space, f"{title}{space.replace('_', ' ').replace('/', ' ')}") for space in spaces
+        ]
     numbers = {
         one.label.replace("\n", ": "): {"steps": one.steps.tolist(), "effective_rank": one.ranks.tolist()} for one in histories
     }

@@ -30,13 +30,16 @@ class Arguments:
     inputs: tyro.conf.Positional[
         Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FEATURES [FEATURES ...]", help_behavior_hint="")]
     ]
-    """feature tables of the same data (`fullrank extract`); clips of a record are averaged"""
+    """feature tables of the same data (`fullrank extract`), whose clips of a record are averaged; or files of [n, d] with
+    the same rows"""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("projection.pdf")
     """.pdf, .svg or .png"""
     method: Literal["tsne", "umap", "pca"] = "tsne"
     """umap needs `pip install 'fullrank[umap]'`"""
-    classes: tuple[str, ...] = ("5",)
-    """how many classes, drawn from the seed; or their names"""
+    classes: tuple[str, ...] = ()
+    """how many classes, drawn from the seed; or their names (where not given: five, or all where there are fewer)"""
+    class_of: _io.OptionalFile = None
+    """of plain files: .npy of [n] whole numbers, the class of each row; without it points have one colour"""
     label: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """which label set colours the points, where the tables have several"""
     labels: tuple[str, ...] = ()
@@ -57,22 +60,21 @@ def main(argv: Sequence[str]) -> None:
     """`fullrank project features/a features/b --method tsne --classes 5 --out figure.pdf`."""
     args = _io.parse(Arguments, argv, "fullrank project", description=ABOUT)
     _check(args)
-    from fullrank.features.table import read_table
     from fullrank.spectrum.pictures import maps, style
     from fullrank.spectrum.projection import select
 
     names = names_of(args.inputs, args.labels)
-    tables = {name: read_table(path) for name, path in zip(names, args.inputs, strict=True)}
+    tables = {name: _table(path, args) for name, path in zip(names, args.inputs, strict=True)}
     label = args.label or _label(tables)
-    wanted = int(args.classes[0]) if len(args.classes) == 1 and args.classes[0].isdecimal() else args.classes
-    chosen = select(tables, label=label, space=args.space, num_classes=wanted, rows=args.rows, seed=args.seed)
+    chosen = select(tables, label=label, space=args.space, num_classes=_wanted(args), rows=args.rows, seed=args.seed)
     drawn, said = [], {}
     for name in tables:
         one, numbers = _map(name, chosen, args)
         drawn.append(one)
         said[name] = numbers
         _io.console.print(f"{name}: {one.note}{_trusted(numbers)}", markup=False)
-    figure = maps.figure(drawn, chosen.member, chosen.classes, width_inches=style.WIDTHS[args.width])
+    several = chosen.classes if len(chosen.classes) > 1 else ()
+    figure = maps.figure(drawn, chosen.member, several, width_inches=style.WIDTHS[args.width])
     style.save(figure, args.out)
     _io.console.print(
         f"{len(chosen.records)} records of {label}: {', '.join(chosen.classes)}\nfigure: {args.out}", markup=False
@@ -86,6 +88,54 @@ def main(argv: Sequence[str]) -> None:
     }
     body |= {"records": list(chosen.records), "class": [chosen.classes[i] for i in chosen.member], "inputs": said}
     _io.write_json(args.json, {**body, "figure": str(args.out)})
+
+
+def _table(path: Path, args: Arguments) -> "FeatureTable":
+    """A feature table; a plain file becomes one whose records are its rows."""
+    import numpy as np
+
+    from fullrank.features.table import read_table
+    from fullrank.spectrum.covariance import load_features
+    from fullrank.types import FeatureTable
+
+    if path.is_dir() or not path.exists():
+        return read_table(path)
+    if args.space != "representation":
+        raise SettingError(f"--space must be representation for plain files, which have one. Got {args.space} with {path}.")
+    features = load_features(path)
+    numbers, classes = _classes(args.class_of, len(features))
+    return FeatureTable(
+        representation=np.asarray(features, np.float32),
+        embedding=None,
+        labels={"class": numbers},
+        record=np.arange(len(features)),
+        start_seconds=np.zeros(len(features)),
+        record_ids=[f"row {i:06d}" for i in range(len(features))],
+        classes={"class": classes},
+        manifest={},
+    )
+
+
+def _classes(file: Path | None, rows: int) -> tuple[Any, list[str]]:
+    """(class number of each row, names of the classes)."""
+    import numpy as np
+
+    from fullrank.spectrum.files import read_numbers
+
+    if file is None:
+        return np.zeros(rows, np.int64), ["rows"]
+    given = np.asarray(read_numbers(file))
+    if len(given) != rows:
+        raise SettingError(f"--class-of must have a class for each of {rows} rows. Got {len(given)} in {file}.")
+    names, numbers = np.unique(given, return_inverse=True)
+    return numbers.astype(np.int64), [str(name) for name in names]
+
+
+def _wanted(args: Arguments) -> int | tuple[str, ...] | None:
+    """How many classes, or their names; None: the usual number."""
+    if not args.classes:
+        return None
+    return int(args.classes[0]) if len(args.classes) == 1 and args.classes[0].isdecimal() else args.classes
 
 
 def _check(args: Arguments) -> None:
@@ -112,14 +162,14 @@ def _label(tables: "Mapping[str, FeatureTable]") -> str:
 
 def _map(name: str, chosen: "Selection", args: Arguments) -> tuple[Any, dict[str, Any]]:
     from fullrank.spectrum.covariance import spectrum_of
-    from fullrank.spectrum.measures import measure
+    from fullrank.spectrum.measures import effective_rank, measure
     from fullrank.spectrum.pictures.maps import Map
     from fullrank.spectrum.projection import name_components, project, trustworthiness
 
     features = chosen.features[name]
     placed = project(features, args.method, seed=args.seed)
     spectrum = spectrum_of(features)
-    rank, spread = measure(spectrum, "effective_rank"), spectrum.d**0.5 * measure(features, "normalized_std")
+    rank, spread = effective_rank(spectrum), spectrum.d**0.5 * measure(features, "normalized_std")
     numbers: dict[str, Any] = {"effective_rank": rank, "bound": spectrum.bound, "spread": spread, "points": placed.tolist()}
     axes = ("", "")
     if args.method == "pca":

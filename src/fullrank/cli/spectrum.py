@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from fullrank.cli import _io
+from fullrank.cli._names import names_of
 from fullrank.errors import CheckpointError, FullrankError, SettingError
 
 if TYPE_CHECKING:
+    from fullrank.cli._time import Clips
     from fullrank.spectrum.covariance import Array
     from fullrank.spectrum.diagnosis import Diagnosis
     from fullrank.spectrum.survey import Survey
@@ -38,7 +40,11 @@ class Arguments:
     labels: tuple[str, ...] = ()
     """a name for each input, in the figure and the table; where not given, its file name"""
     out: _io.OptionalFile = None
-    """draw the 2x2 figure into this .pdf, .svg or .png"""
+    """draw the 2x2 figure (with --time, the three spectra) into this .pdf, .svg or .png"""
+    width: Literal["column", "page"] = "page"
+    """of the 2x2 figure: 3.3 inches, a column of a paper, or 6.9"""
+    time: bool = False
+    """of several clips a video: the spectra of clips, of videos' means and of what differs within videos, with their shares"""
     space: Literal["representation", "embedding"] = "representation"
     """what plain files hold: it decides what counts as collapsed"""
     healthy_std: float | None = None
@@ -72,14 +78,21 @@ def main(argv: Sequence[str]) -> None:
     """`fullrank spectrum features/a features/b --labels A B --out figure.pdf --json spectra.json`."""
     args = _io.parse(Arguments, argv, "fullrank spectrum", description=__doc__)
     labels = _check(args)
+    if args.time:
+        from fullrank.cli._time import in_time
+
+        _io.write_json(args.json, in_time((_clips(*each, args) for each in zip(args.inputs, labels, strict=True)), args.out))
+        return
     found = [_measure(path, label, args) for path, label in zip(args.inputs, labels, strict=True)]
     _show(found)
     if args.measures or args.bootstrap:
         _show_values(found, args)
     if args.out is not None:
+        from fullrank.spectrum.pictures.style import WIDTHS
         from fullrank.spectrum.plots import figure_2x2
 
-        figure_2x2([(m.label, *(_drawn(m, space) for space in ("representation", "embedding"))) for m in found], args.out)
+        tables = [(m.label, *(_drawn(m, space) for space in ("representation", "embedding"))) for m in found]
+        figure_2x2(tables, args.out, width_inches=WIDTHS[args.width])
         _io.console.print(f"figure: {args.out}", markup=False)
     _io.write_json(args.json, _document(args, found))
 
@@ -87,12 +100,7 @@ def main(argv: Sequence[str]) -> None:
 def _check(args: Arguments) -> list[str]:
     if not args.inputs:
         raise SettingError("spectrum must be given feature tables or .npy files. Got none; `fullrank extract` writes tables.")
-    if args.labels and len(args.labels) != len(args.inputs):
-        raise SettingError(f"--labels must name each input once. Got {len(args.labels)} for {len(args.inputs)} inputs.")
-    names = list(args.labels) or [path.stem if path.suffix else path.name for path in args.inputs]
-    labels = names if len(set(names)) == len(names) else [str(path) for path in args.inputs]
-    if len(set(labels)) < len(labels):
-        raise SettingError("every input must have a name of its own. Got one twice; give different --labels.")
+    labels = names_of(args.inputs, args.labels)
     _check_numbers(args)
     if args.out is not None:
         from fullrank.spectrum.plots import check_suffix
@@ -154,19 +162,21 @@ def _survey(name: str, features: "Array", records: Any, args: Arguments) -> "Sur
 
 
 def _records(path: Path, args: Arguments) -> Any:
-    """Which rows are of one record: None where that is unknown, or every record has one row."""
-    import numpy as np
+    """Which rows are of one record; None where that is unknown, or every record has one row."""
+    from fullrank.spectrum.files import read_numbers, records_of
 
+    return records_of(path) if args.records is None else read_numbers(args.records)
+
+
+def _clips(path: Path, label: str, args: Arguments) -> "Clips":
+    """An input for --time."""
+    from fullrank.cli._time import Clips
     from fullrank.features.table import read_table
 
-    if args.records is not None:
-        from fullrank.spectrum.files import read_numbers
-
-        return read_numbers(args.records)
-    if not (path / "manifest.json").exists():
-        return None
-    record = np.asarray(read_table(path).record)
-    return record if 1 < len(np.unique(record)) < len(record) else None
+    with _named(path):
+        spaces, record = _open(path, args.space), _records(path, args)
+        labels = read_table(path).labels if (path / "manifest.json").exists() else {}
+    return Clips(label=label, path=path, spaces=spaces, record=record, labels=labels)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

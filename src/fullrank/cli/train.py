@@ -90,7 +90,7 @@ def _train(argv: list[str], errors: TextIO | None = None) -> None:
         summary |= _report(result.folder, result.source, config, command)
     write_json(json_path, summary)
     if result.stopped is not None:
-        raise CollapseError(f"Training was stopped at step {result.steps} by --monitor.on-collapse stop: {result.stopped}")
+        raise CollapseError(f"Training was stopped at step {result.steps} by the collapse monitor: {result.stopped}")
 
 
 def _finished(run: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from fullrank import distributed
 from fullrank.checkpoint.encoder import build_method, method_name, read_config
-from fullrank.checkpoint.save import load_checkpoint, save_checkpoint
+from fullrank.checkpoint.save import BEST, FILE, HEALTHY, keep_copy, load_checkpoint, save_checkpoint
 from fullrank.config import RunConfig
 from fullrank.data.clips import clip_spec
 from fullrank.data.loader import Loader
@@ -24,11 +24,13 @@ from fullrank.draws import uniform
 from fullrank.engine import optimizers
 from fullrank.engine.folder import alone_in, begin, check_out, make_record, new_folder
 from fullrank.engine.observers import Observer, StepEvent, averaged
+from fullrank.engine.probe import Probe, check_stages, split
+from fullrank.engine.rollback import Rollback
 from fullrank.engine.run import TrainResult, check_settings, compile_backbones, launch, processes, total_steps
 from fullrank.engine.step import train_step
 from fullrank.engine.together import agree, on_first, together
 from fullrank.engine.watch import Watch
-from fullrank.errors import DataError, FullrankError, SettingError
+from fullrank.errors import DataError, FullrankError, NonFiniteError, SettingError
 from fullrank.methods._method import Method, load_method
 from fullrank.types import ClipBatch, StepContext, ViewPlan, Views
 from fullrank.views.plan import make_views
@@ -80,7 +82,8 @@ def train(
     fabric = launch(config)
     fabric.barrier()
     given = source
-    source = together(fabric, lambda: open_source(config.data, flow=plan.needs_flow) if given is None else given)
+    whole = together(fabric, lambda: open_source(config.data, flow=plan.needs_flow) if given is None else given)
+    source, unseen = together(fabric, lambda: split(whole, config, cls))
     parts = together(fabric, lambda: _parts(fabric, config, plan, source, state))
     module, wrapped = fabric.setup(parts.method, parts.optimizer)
     if state is not None:
@@ -97,10 +100,25 @@ def train(
         if resume is None:
             on_first(fabric, lambda: begin(folder, record, str(fabric._precision.precision), fabric.device.type))
         resume_step = None if state is None else first
-        watch = together(fabric, lambda: Watch(fabric, config, folder, record, parts.total, first, resume_step, observers))
+        engine: dict[str, Any] = {} if state is None else state["engine"]
+        watch = together(
+            fabric,
+            lambda: Watch(
+                fabric,
+                config,
+                folder,
+                record,
+                parts.total,
+                first,
+                resume_step,
+                observers,
+                num_records=len(source),
+                probe=_probe(parts, source, unseen),
+                best=engine.get("best"),
+            ),
+        )
         watch.start(source, optimizers.peak_learning_rate(config.optimizer, config.data.batch_size))
-        elapsed = 0.0 if state is None else float(state["engine"]["elapsed_seconds"])
-        return _loop(parts, module, wrapped, watch, first, elapsed, resumed=state is not None)
+        return _loop(parts, module, wrapped, watch, first, engine)
 
 
 def _parts(fabric: Fabric, config: RunConfig[Any], plan: ViewPlan, source: Source, state: dict[str, Any] | None) -> _Parts:
@@ -139,30 +157,48 @@ def _parts(fabric: Fabric, config: RunConfig[Any], plan: ViewPlan, source: Sourc
     )
 
 
-def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, elapsed: float, *, resumed: bool) -> TrainResult:
-    """Step after step until the end, a signal, the budget, or an observer that asks to stop."""
+def _probe(parts: _Parts, source: Source, unseen: Source | None) -> Probe | None:
+    """What the monitor tries the weights on besides, where the settings ask for it."""
+    if parts.config.monitor.stages:
+        check_stages(parts.method)
+    elif unseen is None:
+        return None
+    fabric = parts.fabric
+    return Probe(source, unseen, parts.config, parts.plan, fabric.device, fabric.autocast) if fabric.is_global_zero else None
+
+
+def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, engine: dict[str, Any]) -> TrainResult:
+    """Step after step until the end, a signal, the budget, or an observer that asks to stop.
+
+    ``engine``: what the state of a run that goes on says of the loop; empty for a new one.
+    """
     fabric, config, total = parts.fabric, parts.config, parts.total
     accumulate, every = config.optimizer.accumulate_steps, config.checkpoint.every_steps
     budget = None if config.max_minutes is None else config.max_minutes * 60.0 * TRAINING_SHARE
     step, stopped, ended, summary = first, None, False, {}
-    saved = first if resumed else None
+    saved, elapsed = (first if engine else None), float(engine.get("elapsed_seconds", 0.0))
+    rollback = Rollback(config.monitor, int(engine.get("rollbacks", 0)))
     last_saved = time.perf_counter()
     batches = parts.loader.batches(first * accumulate)
     with _signals() as asked_to_stop:
         try:
+            if rollback.wanted and saved is None:
+                _save(parts, watch, step, elapsed, rollback)
+                on_first(fabric, lambda: keep_copy(watch.folder, HEALTHY))
+                saved = step
             while step < total and stopped is None:
                 begin_seconds = time.perf_counter()
                 waited, clips = [0.0], [0]
 
                 def take() -> ClipBatch:
-                    batch = next(batches)
+                    batch = next(batches)  # noqa: B023  called in this iteration only
                     watch.skipped(batch)
                     return batch
 
                 def views() -> Views:
                     waiting = time.perf_counter()
                     batch = together(fabric, take)
-                    waited[0] += time.perf_counter() - waiting  # noqa: B023  called in this iteration only
+                    waited[0] += time.perf_counter() - waiting  # noqa: B023
                     clips[0] += batch.frames.shape[0] * batch.frames.shape[1]  # noqa: B023
                     return make_views(batch, parts.plan, config.seed, fabric.device)
 
@@ -173,16 +209,24 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, el
                 torch.manual_seed(_seed(config.seed, step, fabric.global_rank))
                 rate = optimizers.learning_rate(config.optimizer, config.data.batch_size, ctx.progress, config.epochs)
                 optimizers.schedule_weight_decay(parts.optimizer, config.optimizer, ctx.progress)
-                outputs, norm = train_step(
-                    fabric,
-                    module,
-                    parts.method,
-                    wrapped,
-                    [views] * accumulate,
-                    ctx,
-                    learning_rate=rate,
-                    clip_grad_norm=config.optimizer.clip_grad_norm,
-                )
+                try:
+                    outputs, norm = train_step(
+                        fabric,
+                        module,
+                        parts.method,
+                        wrapped,
+                        [views] * accumulate,
+                        ctx,
+                        learning_rate=rate * rollback.factor,
+                        clip_grad_norm=config.optimizer.clip_grad_norm,
+                    )
+                except NonFiniteError as error:
+                    alarm = watch.not_finite(step, str(error))
+                    if not rollback.left:
+                        raise
+                    saved = step = _go_back(parts, watch, alarm, elapsed, rollback)
+                    batches = parts.loader.batches(step * accumulate)
+                    continue
                 step += 1
                 ctx.step = step
                 seconds = time.perf_counter() - begin_seconds
@@ -193,7 +237,7 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, el
                     outputs=outputs,
                     losses=averaged(outputs, "losses"),
                     metrics=averaged(outputs, "metrics"),
-                    learning_rate=rate,
+                    learning_rate=rate * rollback.factor,
                     grad_norm=norm,
                     step_seconds=seconds,
                     wait_seconds=waited[0],
@@ -204,13 +248,21 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, el
                 elapsed += time.perf_counter() - begin_seconds - seconds
                 late = time.perf_counter() - last_saved > config.checkpoint.every_minutes * 60
                 asked = asked_to_stop[0] if asked_to_stop else None
-                asked, reason, due = agree(fabric, asked, reason, True if late else None)
-                stopped = asked or reason
-                if due or (every and step % every == 0):
-                    _save(parts, watch, step, elapsed)
+                raised = watch.wish.alarm if rollback.wanted else None
+                words = (asked, reason, True if late else None, raised, watch.wish.best or None)
+                asked, reason, due, raised, best = agree(fabric, *words)
+                if raised is not None and asked is None and rollback.left:
+                    saved = step = _go_back(parts, watch, raised, elapsed, rollback)
+                    batches = parts.loader.batches(step * accumulate)
+                    continue
+                stopped = asked or reason or (rollback.exhausted(raised) if raised is not None else None)
+                if due or best or (every and step % every == 0):
+                    _save(parts, watch, step, elapsed, rollback)
                     saved, last_saved = step, time.perf_counter()
+                if best:
+                    on_first(fabric, lambda: _keep_best(watch))
             if saved != step:
-                _save(parts, watch, step, elapsed)
+                _save(parts, watch, step, elapsed, rollback)
             ended = True
         except FullrankError as error:
             stopped = str(error)
@@ -267,17 +319,40 @@ def _agreed(fabric: Fabric, elapsed: float, budget: float | None) -> float:
     return float(distributed.mean(torch.tensor(elapsed, device=fabric.device)))
 
 
-def _save(parts: _Parts, watch: Watch, step: int, elapsed: float) -> None:
-    """Process 0 writes the state of the run; where it cannot, all processes raise its error."""
+def _go_back(parts: _Parts, watch: Watch, alarm: dict[str, Any], elapsed: float, rollback: Rollback) -> int:
+    """The step of the healthy checkpoint, from which training goes on."""
+
+    def save(step: int) -> None:
+        _save(parts, watch, step, elapsed, rollback, went_back=True)
+
+    return rollback.go(parts.fabric, parts.method, parts.optimizer, watch, alarm, save)
+
+
+def _keep_best(watch: Watch) -> None:
+    keep_copy(watch.folder, BEST)
+    watch.kept_best()
+
+
+def _save(parts: _Parts, watch: Watch, step: int, elapsed: float, rollback: Rollback, *, went_back: bool = False) -> None:
+    """Process 0 writes the state of the run; where it cannot, all processes raise its error.
+
+    Where a run may go back, the checkpoint before this one is healthy if nothing is suspected now: training went on from it.
+    """
     state = {
         "config": watch.record,
         "method_name": watch.record["method"],
         "step": step,
         "method": parts.method.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
-        "engine": {"elapsed_seconds": elapsed},
+        "engine": {"elapsed_seconds": elapsed, "rollbacks": rollback.done, "best": watch.best},
     }
-    on_first(parts.fabric, lambda: save_checkpoint(watch.folder, state))
+
+    def write() -> None:
+        if rollback.wanted and not went_back and watch.calm and (watch.folder / FILE).exists():
+            keep_copy(watch.folder, HEALTHY)
+        save_checkpoint(watch.folder, state)
+
+    on_first(parts.fabric, write)
 
 
 @contextmanager

@@ -1,84 +1,80 @@
-"""The collapse monitor: sees representation and embedding while training, for at most a set share of its time."""
+"""The collapse monitor: sees every space while training, and the records held out, for at most a set share of its time."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fullrank.config import MonitorConfig
+from fullrank.config import CheckpointConfig, MonitorConfig
+from fullrank.engine.alarms import Alarms
+from fullrank.engine.best import Best
 from fullrank.engine.observers import Lines, MetricsLog, StepEvent
-from fullrank.methods._method import Sign
+from fullrank.engine.probe import Probe
+from fullrank.engine.rings import Rings
+from fullrank.errors import SettingError
+from fullrank.spectrum.alarms import few_points
 from fullrank.spectrum.bulk import bulk_measures
-from fullrank.spectrum.diagnosis import by_metrics, cheap_complete, space_of
+from fullrank.spectrum.clusters import ROWS, cluster_measures
+from fullrank.spectrum.groups import lidar
 from fullrank.spectrum.measures import cheap_measures, measure_all
+from fullrank.spectrum.rules import SPACES, space_of
 
-SPACES = ("representation", "embedding")
 AIM = 0.8
 """of the allowed share: the rest is for the last spectrum and for guesses that were too low"""
-READINGS = 2
-"""in a row that make an alarm"""
 FLOPS_PER_SECOND = 2e10
 """a low guess of float64 speed, used only to decide when the first spectrum fits into the budget"""
+KEPT = 256
+"""eigenvalues of each spectrum that are written"""
 
 
-class Ring:
-    """The newest rows of one space."""
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the monitor asks of the loop after a step."""
 
-    def __init__(self, rows: int):
-        self.rows, self.used, self._next = rows, 0, 0
-        self._data: Tensor | None = None
-
-    def push(self, x: Tensor) -> None:
-        """Append [n, d], overwriting the oldest."""
-        if self._data is None:
-            self._data = torch.empty(self.rows, x.shape[1], device=x.device)
-        x = x[-self.rows :]
-        first = min(len(x), self.rows - self._next)
-        self._data[self._next : self._next + first] = x[:first]
-        self._data[: len(x) - first] = x[first:]
-        self._next = (self._next + len(x)) % self.rows
-        self.used = min(self.used + len(x), self.rows)
-
-    def contents(self) -> Tensor:
-        """[used, d], in no particular order."""
-        if self._data is None:
-            return torch.empty(0, 0)
-        return self._data[: self.used]
+    alarm: dict[str, Any] | None = None
+    """the event of an alarm that was raised at this step"""
+    best: bool = False
+    """the state is the best so far, and is to be kept"""
 
 
 class CollapseMonitor:
     """Writes spectrum.jsonl and the alarms of events.jsonl.
 
     Standard deviation, mean cosine and norm of the mean of the batch are read every ``cheap_every_steps``; spectra of the
-    newest ``buffer_rows`` records whenever the time spent so far plus the time of the next one stays within ``max_share``
-    of the training time. One view a record is kept: the views of a record are no independent samples. ``healthy_std``: what
-    the method drives the standard deviation of its embedding to, where it fixes one. The second branch of a method with two
-    ("broad_embedding") has cheap readings and alarms of its own, and ``signs`` are the method's: what its metrics read where
-    the features do not show the collapse.
+    newest ``buffer_rows`` records, of every feature that the method gives (representation, embedding, prediction, teacher), of
+    its first two views apart, and of what ``probe`` looks at, whenever the time spent so far plus the time of the next ones
+    stays within ``max_share`` of the training time, and at the last step. ``num_records``: of the training data; rows that sit
+    at few points are looked for among half as many, so that a record seen twice is no point. A line of kind "full" of
+    spectrum.jsonl: {"step", "kind", "seconds", "spent_seconds", "spaces": {feature: measures}, "views": {"1": {feature:
+    measures}}, "stages": {stage: measures}, "held_out": {"spaces", "losses", "metrics"}}, the last three where there are any.
     """
 
     def __init__(
         self,
         folder: Path,
         cfg: MonitorConfig,
-        events: Lines,
+        checkpoint: CheckpointConfig,
+        alarms: Alarms,
         board: MetricsLog,
         *,
-        healthy_std: float | None = None,
-        signs: tuple[Sign, ...] = (),
+        num_records: int,
+        probe: Probe | None = None,
+        kept: dict[str, Any] | None = None,
         resume_step: int | None = None,
     ):
-        self.cfg, self.events, self.board, self.healthy_std, self.signs = cfg, events, board, healthy_std, signs
+        self.cfg, self.alarms, self.board, self.num_records, self.probe = cfg, alarms, board, num_records, probe
+        self.best = Best(checkpoint, kept)
         self.lines = Lines(folder / "spectrum.jsonl", resume_step=resume_step)
-        self.rings = {space: Ring(cfg.buffer_rows) for space in SPACES}
+        self.rings = Rings(cfg.buffer_rows)
         self.spent_seconds = 0.0
         self.watched_seconds = 0.0
         self.cost_seconds: float | None = None
-        self.began: dict[str, int] = {}
-        self.suspected: dict[str, int] = {}
-        self.latest: dict[str, dict[str, float]] = {}
+        self.latest: dict[str, dict[str, Any]] = {}
+        self.wish = Wish()
         self._fresh = 0
         self._steps = 0
         self._told_interval = False
@@ -86,90 +82,151 @@ class CollapseMonitor:
     def on_step(self, event: StepEvent) -> str | None:
         """Measure what is due; return a sentence when training is to stop."""
         start = time.perf_counter()
-        watched = [name for name in event.outputs[0].features if space_of(name) in SPACES]
-        batches = {name: torch.cat([o.features[name][:, 0] for o in event.outputs]) for name in watched}
-        for space, ring in self.rings.items():
-            if space in batches:
-                ring.push(batches[space])
+        batches = {name: torch.cat([o.features[name] for o in event.outputs]) for name in event.outputs[0].features}
+        self.rings.push(batches)
         self._fresh += 1
         self._steps += 1
-        step, alarm = event.ctx.step, None
-        if step % self.cfg.cheap_every_steps == 0:
-            cheap = {space: self._cheap(space, batch) for space, batch in batches.items()}
-            self._write(step, "cheap", cheap, time.perf_counter() - start)
-            alarm = self._alarms(event, cheap)
+        alarm, best = None, False
+        if event.ctx.step % self.cfg.cheap_every_steps == 0:
+            alarm = self._cheap(event, {name: x[:, 0] for name, x in batches.items()}, start)
         self.watched_seconds += event.step_seconds
-        if self.spent_seconds + self._expected() <= AIM * self.cfg.max_share * self.watched_seconds:
-            self._spectra(step)
-        event.notes["ranks"] = {space: m["effective_rank"] for space, m in self.latest.items()}
-        event.notes["collapsed"] = dict(self.began)
+        last = event.ctx.step >= event.ctx.total_steps
+        if self.rings.filled and (last or self._fits()):
+            raised, best = self._full(event)
+            alarm = alarm or raised
+        event.notes["ranks"] = {space: m["effective_rank"] for space, m in self.latest.items() if space in SPACES}
+        event.notes["collapsed"] = dict(self.alarms.began)
         self.spent_seconds += time.perf_counter() - start
-        return alarm if self.cfg.on_collapse == "stop" else None
+        self.wish = Wish(alarm=alarm, best=best)
+        return str(alarm["sentence"]) if alarm is not None and self.cfg.on_collapse == "stop" else None
 
-    @staticmethod
-    def _cheap(space: str, batch: Tensor) -> dict[str, float | int]:
-        # heads may end in a BatchNorm, backbones don't
-        more = bulk_measures(batch) if space_of(space) == "embedding" and len(batch) > 2 else {}
-        return {**cheap_measures(batch), **more}
+    def _fits(self) -> bool:
+        cost = self.cost_seconds
+        if cost is None:
+            cost = self.rings.flops() / FLOPS_PER_SECOND
+            cost += self.probe.expected(self.watched_seconds / self._steps) if self.probe is not None else 0.0
+        return self.spent_seconds + cost <= AIM * self.cfg.max_share * self.watched_seconds
 
-    def _expected(self) -> float:
-        if self.cost_seconds is not None:
-            return self.cost_seconds
-        flops = 0.0
-        for ring in self.rings.values():
-            n, d = ring.contents().shape
-            flops += 3 * (n * d * min(n, d) + 10 * min(n, d) ** 3)
-        return flops / FLOPS_PER_SECOND
+    def _cheap(self, event: StepEvent, batches: dict[str, Tensor], start: float) -> dict[str, Any] | None:
+        not_finite = [name for name, x in batches.items() if not bool(x.isfinite().all())]
+        found: dict[str, dict[str, Any]] = {}
+        for name, x in batches.items():
+            if name in not_finite or space_of(name) not in SPACES or len(x) < 2:
+                continue
+            # heads may end in a BatchNorm, backbones don't
+            more = bulk_measures(x) if space_of(name) == "embedding" and len(x) > 2 else {}
+            found[name] = {**cheap_measures(x), **more}
+        self._write(event.ctx.step, "cheap", time.perf_counter() - start, found)
+        return self.alarms.cheap(event, found, not_finite)
 
-    def _spectra(self, step: int) -> None:
+    def _full(self, event: StepEvent) -> tuple[dict[str, Any] | None, bool]:
+        """Measure everything; (the alarm that was raised, whether this is the best state so far)."""
         start = time.perf_counter()
-        spaces = {}
-        for space, ring in self.rings.items():
-            if ring.used > 1:
-                spaces[space] = measure_all(ring.contents().cpu().numpy(), eigenvalues=256)
-        self.latest = spaces
+        parts = self._measure()
+        if self.probe is not None:
+            parts |= self._look(event)
+        event.notes["held_out"] = parts.get("held_out")
+        spaces = parts["spaces"]
+        self._check_best(spaces)
+        rows = min(ROWS, self.num_records // 2)
+        newest = {name: x for name, x in self.rings.newest(rows).items() if space_of(name) in SPACES and x.isfinite().all()}
+        points = {name: few_points(cluster_measures(x.numpy()), name) for name, x in newest.items()}
+        self._finish(event.ctx.step, parts, start)
+        alarm = self.alarms.full(event, spaces, points)
+        held = "held_out" in parts and self.best.measure != "lidar"
+        numbers = (parts["held_out"]["spaces"] if held else spaces).get(self.best.space, {})
+        best = self.alarms.calm and self.best.offer(event.ctx.step, numbers, held_out=held)
+        return alarm, best
+
+    def _measure(self) -> dict[str, Any]:
+        first, second = self.rings.of_view(0), self.rings.of_view(1)
+        parts: dict[str, Any] = {"spaces": {name: measure_all(x.numpy(), eigenvalues=KEPT) for name, x in first.items()}}
+        if second:
+            parts["views"] = {"1": {name: measure_all(x.numpy(), eigenvalues=KEPT) for name, x in second.items()}}
+        self.latest = parts["spaces"]
+        return parts
+
+    def _look(self, event: StepEvent) -> dict[str, Any]:
+        seen = self.probe.look(event.method, event.ctx)  # type: ignore[union-attr]
+        measured = [
+            {name: measure_all(x.numpy(), eigenvalues=KEPT) for name, x in kind.items() if bool(x.isfinite().all())}
+            for kind in (seen.features, seen.stages)
+        ]
+        parts: dict[str, Any] = {"stages": measured[1]} if seen.stages else {}
+        if seen.features:
+            parts["held_out"] = {"spaces": measured[0], "losses": seen.losses, "metrics": seen.metrics}
+        return parts
+
+    def _check_best(self, spaces: dict[str, Any]) -> None:
+        """Add LiDAR where it chooses; ``SettingError`` where the method gives nothing that could choose."""
+        space = self.best.space
+        if self.best.measure is None:
+            return
+        if spaces and space not in spaces:
+            raise SettingError(
+                f"checkpoint.best_space must be a space that the method has. Got {space}; there is {', '.join(spaces)}."
+            )
+        if self.best.measure == "lidar" and spaces:
+            pairs = self.rings.pairs(space)
+            if pairs is None:
+                raise SettingError(
+                    "checkpoint.keep_best lidar needs two views of a record. Got a method with one; choose another measure."
+                )
+            pairs = pairs[pairs.isfinite().flatten(1).all(dim=1)]
+            groups = torch.arange(len(pairs)).repeat_interleave(pairs.shape[1]).numpy()
+            spaces[space]["lidar"] = lidar(pairs.flatten(0, 1).double().numpy(), groups)
+
+    def _finish(self, step: int, parts: dict[str, Any], start: float) -> None:
+        """Write what was measured, and how long it took."""
         self.cost_seconds = time.perf_counter() - start
-        self._write(step, "full", spaces, self.cost_seconds)
+        self._fresh = 0
+        spaces, more = parts["spaces"], {name: part for name, part in parts.items() if name != "spaces"}
+        self._write(step, "full", self.cost_seconds, spaces, more)
         if not self._told_interval and self._steps > 1:
             per_step = self.watched_seconds / self._steps
             every = self.cost_seconds / self.cfg.max_share / max(per_step, 1e-9)
-            self.events.write(
+            self.alarms.events.write(
                 {"step": step, "event": "monitor", "cost_seconds": self.cost_seconds, "about_every_steps": round(every)}
             )
             self._told_interval = True
-        self._fresh = 0
 
-    def _write(self, step: int, kind: str, spaces: dict[str, Any], seconds: float) -> None:
-        self.lines.write({"step": step, "kind": kind, "seconds": seconds, "spaces": spaces})
-        numbers = ((f"{space}/{k}", v) for space, m in spaces.items() for k, v in m.items() if isinstance(v, float))
-        self.board.scalars(step, numbers)
+    def _write(self, step: int, kind: str, seconds: float, spaces: dict[str, Any], more: dict[str, Any] | None = None) -> None:
+        line = {"step": step, "kind": kind, "seconds": seconds, "spent_seconds": self.spent_seconds + seconds, "spaces": spaces}
+        self.lines.write(line | (more or {}))
+        self.board.scalars(step, _flat("", {**spaces, **(more or {})}))
+        self.board.scalars(step, [(f"monitor/{kind}_seconds", seconds)])
+        spectra = [(name, np.array(m["eigenvalues"])) for name, m in spaces.items() if "eigenvalues" in m]
+        logs = [(f"{name}/log_eigenvalues", np.log(x[x > 0])) for name, x in spectra if (x > 0).any()]
+        self.board.histograms(step, logs)
 
-    def _alarms(self, event: StepEvent, cheap: dict[str, Any]) -> str | None:
-        found = {space: cheap_complete(measures, space, healthy_std=self.healthy_std) for space, measures in cheap.items()}
-        read: dict[str, Any] = dict(cheap)
-        if self.signs:
-            read["output"] = {name: float(value) for name, value in event.metrics.items()}
-            found["output"] = by_metrics(self.signs, read["output"])
-        sentence = None
-        for space, evidence in found.items():
-            # one reading may be a start that is still narrow (MoCo without batch norm): two in a row are an alarm
-            self.suspected[space] = self.suspected.get(space, 0) + 1 if evidence is not None else 0
-            if evidence is not None and self.suspected[space] < READINGS:
-                continue
-            row = {"step": event.ctx.step, "elapsed_seconds": event.elapsed_seconds, "space": space}
-            if evidence is not None and space not in self.began:
-                self.began[space] = event.ctx.step - (READINGS - 1) * self.cfg.cheap_every_steps
-                sentence = sentence or evidence["sentence"]
-                self.events.write({**row, "event": "collapse", "began": self.began[space], **evidence})
-            elif evidence is None and space in self.began:
-                self.events.write({**row, "event": "recovered", "began": self.began.pop(space), "measures": read[space]})
-        return sentence
+    def went_back(self, step: int) -> None:
+        """The weights are those of an earlier step: forget what came after it."""
+        self.rings = Rings(self.cfg.buffer_rows)
+        self.alarms.reset()
+        self.lines.cut(step)
+        self.latest = {}
 
     def on_end(self, summary: dict[str, Any]) -> None:
-        """A last spectrum, so that even the shortest run has one; then the monitor's share of the time."""
-        if self._fresh and any(ring.used > 1 for ring in self.rings.values()):
-            self._spectra(summary["steps"])
+        """A last spectrum where the run was cut short, so that even then there is one; the monitor's share of the time."""
+        if self._fresh and self.rings.filled:
+            start = time.perf_counter()
+            self._finish(summary["steps"], self._measure(), start)
+            self.spent_seconds += time.perf_counter() - start
         summary["monitor_share"] = self.spent_seconds / max(self.watched_seconds, 1e-9)
-        summary["collapsed"] = dict(self.began)
-        summary["ranks"] = {s: {k: m[k] for k in ("n", "d", "effective_rank", "rankme")} for s, m in self.latest.items()}
+        summary["collapsed"] = dict(self.alarms.began)
+        shown = {space: m for space, m in self.latest.items() if space in SPACES}
+        summary["ranks"] = {space: {k: m[k] for k in ("n", "d", "effective_rank", "rankme")} for space, m in shown.items()}
+        if self.best.kept is not None:
+            summary["best"] = self.best.kept
         self.lines.close()
+
+
+def _flat(prefix: str, tree: dict[str, Any]) -> list[tuple[str, float]]:
+    """(name, value) of every float in nested dictionaries: "held_out/spaces/embedding/effective_rank"."""
+    found: list[tuple[str, float]] = []
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found += _flat(f"{prefix}{name}/", value)
+        elif isinstance(value, float):
+            found.append((f"{prefix}{name}", value))
+    return found

@@ -64,14 +64,22 @@ class Observer(Protocol):
 
 
 class Lines:
-    """A .jsonl file that is appended to; on resume, lines later than the checkpoint are cut off."""
+    """A .jsonl file that is appended to; on resume, lines later than the checkpoint are cut off.
+
+    What stands before an event "rollback" stays: it was left behind on purpose, and the checkpoint is of after it.
+    """
 
     def __init__(self, file: Path, *, resume_step: int | None = None):
         self.file = file
         if resume_step is not None and file.exists():
-            kept = [line for line in file.read_text(encoding="utf-8").splitlines() if _step_of(line) <= resume_step]
-            file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            _cut(file, resume_step)
         self._handle = open(file, "a", encoding="utf-8")  # noqa: SIM115  open as long as the run
+
+    def cut(self, step: int) -> None:
+        """Take away what is later than ``step``."""
+        self._handle.close()
+        _cut(self.file, step)
+        self._handle = open(self.file, "a", encoding="utf-8")  # noqa: SIM115  open as long as the run
 
     def write(self, row: dict[str, Any]) -> None:
         """One line, on disk at once."""
@@ -83,11 +91,20 @@ class Lines:
         self._handle.close()
 
 
-def _step_of(line: str) -> int:
+def _cut(file: Path, step: int) -> None:
+    lines = [(line, _parsed(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    back = max((i for i, (_, row) in enumerate(lines) if row is not None and row.get("event") == "rollback"), default=-1)
+    kept = [line for i, (line, row) in enumerate(lines) if row is not None and (i <= back or int(row.get("step", 0)) <= step)]
+    file.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """None for a line cut off by a crash, which goes."""
     try:
-        return int(json.loads(line).get("step", 0))
+        row = json.loads(line)
     except ValueError:
-        return 1 << 62  # a line cut off by a crash goes
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -102,13 +119,16 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard event files: the first 50 steps, every 2,000th part of the run, and one row a second."""
+    """metrics.jsonl and TensorBoard event files: the first 50 steps, every 2,000th part of the run, one row a second, and where
+    records that are held out were looked at (their loss terms stand beside).
+    """
 
     def __init__(self, folder: Path, total_steps: int, resume_step: int | None):
         from torch.utils.tensorboard import SummaryWriter
 
         self.lines = Lines(folder / "metrics.jsonl", resume_step=resume_step)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step)
+        self.folder = str(folder / "tensorboard")
+        self.board = SummaryWriter(self.folder, purge_step=resume_step)
         self.every = max(1, total_steps // 2000)
         self.last: dict[str, float] = {}
         self._waits: list[tuple[float, float, int]] = []
@@ -116,9 +136,9 @@ class MetricsLog:
     def on_step(self, event: StepEvent) -> str | None:
         """Write a row every few steps; rates are means since the last row."""
         self._waits.append((event.step_seconds, event.wait_seconds, event.clips))
-        step = event.ctx.step
+        step, held = event.ctx.step, event.notes.get("held_out")
         seconds, waited, clips = (sum(column) for column in zip(*self._waits, strict=True))
-        if step > 50 and step % self.every and seconds < 1.0:
+        if step > 50 and step % self.every and seconds < 1.0 and held is None:
             return None
         losses = {name: float(value) for name, value in event.losses.items()}
         metrics = {name: float(value) for name, value in event.metrics.items()}
@@ -136,6 +156,8 @@ class MetricsLog:
             "clips_per_second": clips / max(seconds, 1e-9),
             "elapsed_seconds": event.elapsed_seconds,
         }
+        if held is not None:
+            row |= {"held_out_losses": held["losses"], "held_out_metrics": held["metrics"]}
         self._waits.clear()
         self.last = losses
         self.lines.write(row)
@@ -148,6 +170,20 @@ class MetricsLog:
         """Numbers for TensorBoard."""
         for name, value in values:
             self.board.add_scalar(name, value, step)
+
+    def histograms(self, step: int, values: Iterable[tuple[str, Any]]) -> None:
+        """Arrays for TensorBoard."""
+        for name, value in values:
+            self.board.add_histogram(name, value, step)
+
+    def went_back(self, step: int) -> None:
+        """Take away what is later than ``step``; TensorBoard hides it."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.lines.cut(step)
+        self.board.close()
+        self.board = SummaryWriter(self.folder, purge_step=step + 1)
+        self._waits.clear()
 
     def on_end(self, summary: dict[str, Any]) -> None:
         """Close the files."""

@@ -9,8 +9,10 @@ from lightning_fabric import Fabric
 from fullrank.config import RunConfig
 from fullrank.data.source import Source
 from fullrank.engine import optimizers
-from fullrank.engine.monitor import CollapseMonitor
+from fullrank.engine.alarms import Alarms
+from fullrank.engine.monitor import CollapseMonitor, Wish
 from fullrank.engine.observers import Lines, MetricsLog, Observer, StepEvent, read_lines
+from fullrank.engine.probe import Probe
 from fullrank.engine.progress import Progress
 from fullrank.errors import MediaError, SettingError
 from fullrank.methods._method import load_method
@@ -60,6 +62,10 @@ class Watch:
         first: int,
         resume_step: int | None,
         extra: tuple[Observer, ...],
+        *,
+        num_records: int,
+        probe: Probe | None = None,
+        best: dict[str, Any] | None = None,
     ):
         self.fabric, self.config, self.folder, self.record = fabric, config, folder, record
         self.total, self.first = total, first
@@ -67,16 +73,34 @@ class Watch:
         self.seen = {row["record"] for row in read_lines(folder / "skipped.jsonl")}
         self.waited = self.seconds = 0.0
         self.clips = 0
+        self.monitor: CollapseMonitor | None = None
         if fabric.is_global_zero:
             self.events = Lines(folder / "events.jsonl", resume_step=resume_step)
-            metrics = MetricsLog(folder, total, resume_step)
             # a method that fixes the scale of its embedding has a setting of this name (VICReg's gamma)
             healthy_std = getattr(config.method, "target_std", None)
             signs = load_method(record["method"]).signs(config.method)
-            monitor = CollapseMonitor(
-                folder, config.monitor, self.events, metrics, healthy_std=healthy_std, signs=signs, resume_step=resume_step
+            alarms = Alarms(
+                self.events,
+                every=config.monitor.cheap_every_steps,
+                batch_size=config.data.batch_size // config.optimizer.accumulate_steps,
+                healthy_std=healthy_std,
+                signs=signs,
             )
-            self.observers = [monitor, metrics, *extra, Progress(total, config.max_minutes, start_step=first)]
+            if resume_step is not None:
+                alarms.restore(read_lines(folder / "events.jsonl"))
+            self.metrics = MetricsLog(folder, total, resume_step)
+            self.monitor = CollapseMonitor(
+                folder,
+                config.monitor,
+                config.checkpoint,
+                alarms,
+                self.metrics,
+                num_records=num_records,
+                probe=probe,
+                kept=best,
+                resume_step=resume_step,
+            )
+            self.observers = [self.monitor, self.metrics, *extra, Progress(total, config.max_minutes, start_step=first)]
 
     def start(self, source: Source, peak: float) -> None:
         """Say what begins, to people and in events.jsonl; ``peak``: the largest learning rate."""
@@ -107,6 +131,47 @@ class Watch:
                 self.seen.add(name)
                 with open(self.folder / "skipped.jsonl", "a", encoding="utf-8") as file:
                     file.write(json.dumps({"record": name, "reason": reason}) + "\n")
+
+    @property
+    def wish(self) -> Wish:
+        """What the monitor asked for at the last step (on process 0)."""
+        return Wish() if self.monitor is None else self.monitor.wish
+
+    @property
+    def calm(self) -> bool:
+        """Whether no alarm stands and nothing is suspected (on process 0)."""
+        return self.monitor is not None and self.monitor.alarms.calm
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best reading so far, as the state of the run keeps it (on process 0)."""
+        return None if self.monitor is None else self.monitor.best.kept
+
+    def kept_best(self) -> None:
+        """Note that the state of the best reading was written (on process 0)."""
+        if self.best is not None:
+            self.events.write({"event": "best", **self.best})
+
+    def not_finite(self, step: int, sentence: str) -> dict[str, Any]:
+        """Note a loss term that became NaN or infinite; returns the event."""
+        row = {"step": step, "event": "collapse", "space": "loss", "name": "loss non_finite", "began": step}
+        row |= {"kind": "non_finite", "sentence": sentence, "evidence": {}}
+        if self.fabric.is_global_zero:
+            self.events.write(row)
+        return row
+
+    def went_back(self, step: int, alarm: dict[str, Any], number: int, factor: float) -> None:
+        """Note that training goes on from ``step`` because of ``alarm``; of later steps only events are kept."""
+        if self.monitor is None:
+            return
+        reason = {key: alarm[key] for key in ("kind", "space", "began", "sentence")}
+        of = self.config.monitor.rollbacks
+        self.events.write(
+            {"step": step, "event": "rollback", "from_step": alarm["step"], "number": number, "of": of}
+            | {"learning_rate_factor": factor, **reason}
+        )
+        self.monitor.went_back(step)
+        self.metrics.went_back(step)
 
     def step(self, event: StepEvent) -> str | None:
         """Show the step to the observers; the reason of the first that asks to stop (on process 0)."""

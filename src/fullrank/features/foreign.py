@@ -7,6 +7,7 @@ across the records of a part and end with it, so that a part is the same whoever
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -35,7 +36,8 @@ from fullrank.features.table import is_current, per_record, read_table
 from fullrank.features.write import TableWriter, write_table
 from fullrank.types import FeatureTable, Preparation
 
-PART_RECORDS = 32
+PART_VIEWS = 64
+"""of whole records: what an interruption costs at most, and what a process takes at a time"""
 PER_RECORD = "per_record"
 """folder, inside the table's, of the table with one row a record: the mean over its views"""
 POLL_SECONDS = 1.0
@@ -84,8 +86,8 @@ def extract_imported(
     batch_size = batch_size or BATCH_VIEWS.get(device, BATCH_VIEWS_ELSEWHERE)
     if device == "cpu":
         keep_memory()
-    parts = _Parts(out, settings_hash(key), len(source))
-    for number, rows in _encoded(encoder, source, parts.mine(), clips, crops, batch_size, num_workers, branch, bf16):
+    parts = _Parts(out, key, len(source), max(1, PART_VIEWS // (clips * crops)))
+    for number, rows in _encoded(encoder, source, parts, clips, crops, batch_size, num_workers, branch, bf16):
         parts.write(number, rows)
     if parts.rank != 0:
         return parts.wait_for_tables(tables, key)
@@ -100,7 +102,7 @@ def extract_imported(
 def _encoded(
     encoder: ImportedEncoder,
     source: Source,
-    todo: list[int],
+    parts: "_Parts",
     clips: int,
     crops: int,
     batch_size: int,
@@ -108,23 +110,23 @@ def _encoded(
     branch: str | None,
     bf16: bool,
 ) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
-    """(number of a part, its rows) for every part of ``todo``."""
+    """(number of a part, its rows) for every part that this process has to do."""
     device = next(encoder.network.parameters()).device.type
 
     def encode(pixels: Tensor) -> Encoding:
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             return encoder(pixels, branch)
 
-    records = [index for number in todo for index in _records(number, len(source))]
+    todo = parts.mine()
+    records = [index for number in todo for index in parts.records(number)]
     read = partial(_read, source, encoder.preparation, clips, crops)
     stream = in_processes(read, records, num_workers, ahead=1)
-    rank = int(os.environ.get("RANK", "0"))
-    progress = Progress(console=Console(stderr=True), transient=True, disable=rank != 0)
-    with progress:
-        task = progress.add_task(f"features of {encoder.name}", total=len(records))
+    share = parts.share()
+    with Progress(console=Console(stderr=True), transient=True, disable=parts.rank != 0 or not sys.stderr.isatty()) as progress:
+        task = progress.add_task(f"features of {encoder.name}", total=share, completed=share - len(records))
         for number in todo:
             rows = _Rows(encode, batch_size)
-            for _ in _records(number, len(source)):
+            for _ in parts.records(number):
                 index, (views, starts, reason) = next(stream)
                 rows.add(index, views, starts, reason)
                 progress.advance(task)
@@ -150,11 +152,6 @@ def _read(source: Source, how: Preparation, clips: int, crops: int, index: int) 
 
 def _positions(how: Preparation, clips: int, some: slice, times: NDArray[np.float64], rate: float) -> list[NDArray[np.int64]]:
     return positions(how, times, rate, clips)[some]
-
-
-def _records(number: int, total: int) -> range:
-    """Positions in the source of the records of a part."""
-    return range(number * PART_RECORDS, min((number + 1) * PART_RECORDS, total))
 
 
 class _Rows:
@@ -204,17 +201,26 @@ class _Rows:
 class _Parts:
     """Parts of one extraction in a folder beside the table; torchrun's processes take turns."""
 
-    def __init__(self, out: Path, digest: str, records: int):
-        self.folder = out.with_name(f".{out.name}.parts-{digest}")
+    def __init__(self, out: Path, key: Mapping[str, Any], total: int, size: int):
+        self.folder = out.with_name(f".{out.name}.parts-{settings_hash({**key, 'size': size})}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.count = -(-records // PART_RECORDS)
+        self.total, self.size, self.count = total, size, -(-total // size)
         self.rank, self.world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
     def file(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npz"
 
+    def records(self, number: int) -> range:
+        """Positions in the source of the records of a part."""
+        return range(number * self.size, min((number + 1) * self.size, self.total))
+
+    def share(self) -> int:
+        """Records of this process, those that are done among them."""
+        return sum(len(self.records(n)) for n in range(self.rank, self.count, self.world))
+
     def mine(self) -> list[int]:
-        return [n for n in range(self.count) if n % self.world == self.rank and not self.file(n).exists()]
+        """Parts that this process has to do."""
+        return [n for n in range(self.rank, self.count, self.world) if not self.file(n).exists()]
 
     def write(self, number: int, rows: dict[str, NDArray[Any]]) -> None:
         temporary = self.file(number).with_suffix(f".{os.getpid()}.tmp.npz")

@@ -81,6 +81,8 @@ class Method(nn.Module):
     Config: ClassVar[type[Settings]]
     needs_labels: ClassVar[bool] = False
     """True only for the supervised baseline: the engine then calls ``set_labels`` before the first step"""
+    knows_records: ClassVar[bool] = False
+    """True where ``forward`` looks something up by the number of a record (labels, a memory bank): it cannot judge others"""
     branches: ClassVar[tuple[str, ...]] = ("student",)
     """what ``encode(branch=...)`` accepts; the first is what the paper evaluates"""
     guards: ClassVar[Mapping[str, Guard]] = {}

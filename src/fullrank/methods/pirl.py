@@ -33,6 +33,7 @@ TRANSFORMED = "transformed"
 class PIRL(Method):
     """See the top of this file."""
 
+    knows_records = True
     guards = {
         "memory average": Guard(off={"momentum": 0.0}, expect="no collapse", source="our expectation: the negatives remain"),
     }

@@ -28,6 +28,7 @@ class Supervised(Method):
     """See the top of this file."""
 
     needs_labels: ClassVar[bool] = True
+    knows_records: ClassVar[bool] = True
     labels: Tensor
     classifiers: nn.ModuleDict
 

@@ -16,12 +16,21 @@ from fullrank.report.run_folder import Run
 from fullrank.types import Spectrum
 
 SPACES = ("representation", "embedding")
-LEVELS = {"healthy": "good", "mean_shift": "watch", "dimensional": "bad", "complete": "bad"}
+LEVELS = {
+    "healthy": "good",
+    "mean_shift": "watch",
+    "temporal": "bad",
+    "dimensional": "bad",
+    "cluster": "bad",
+    "complete": "bad",
+}
 """how a kind is coloured; an unknown verdict has no colour"""
 WORDS = {
     "healthy": "healthy",
     "mean_shift": "mean shift",
+    "temporal": "collapse in time",
     "dimensional": "dimensional collapse",
+    "cluster": "collapse to clusters",
     "complete": "complete collapse",
 }
 HEALTHY_MEANS = "Healthy says that nothing has collapsed. How good the encoder is, its neighbours and accuracies tell."
@@ -36,6 +45,10 @@ ROWS = (
     ("effective_rank", "effective rank"),
     ("rankme", "RankMe"),
     ("cev_auc_normalized", "area under explained variance: 0.5 = flat, 1 = one direction"),
+    ("clusters", "points at which the rows sit: 1 = none stand apart"),
+    ("cluster_gap", "how much farther apart the points are than the rows at one: 1 = not at all"),
+    ("within_share", "share of the variance within records"),
+    ("within_effective_rank", "effective rank within records"),
 )
 
 
@@ -90,19 +103,29 @@ def judge(run: Run) -> Verdict:
 
 
 def _of_features(run: Run) -> Verdict:
+    from fullrank.spectrum.clusters import cluster_measures
+    from fullrank.spectrum.deciding import scale_measures, time_measures
     from fullrank.spectrum.measures import analyse
 
     if run.table is None or len(run.table.representation) < 2:
         return Verdict(kind="unknown", sentence="Nothing can be said about collapse: the feature table has a single row.")
-    features = {"representation": run.table.representation, "embedding": run.table.embedding}
+    given = {"representation": run.table.representation, "embedding": run.table.embedding}
+    features = {space: x for space, x in given.items() if x is not None}
     try:
-        analyses = {space: analyse(x) for space, x in features.items() if x is not None}
+        analyses = {space: analyse(x) for space, x in features.items()}
     except DataError as error:
         return Verdict(kind="unknown", sentence=f"Nothing can be said about collapse: {error}", remarks=_alarms(run))
     records = len(np.unique(run.table.record))
     rows = len(run.table.record)
     said = f"Read from the final features: {rows:,} rows of {records:,} records."
-    return _diagnosed(run, {s: a.row() for s, a in analyses.items()}, said, {s: a.unit for s, a in analyses.items()})
+    found = {
+        space: analysis.row()
+        | scale_measures(features[space])
+        | cluster_measures(features[space], run.table.record)
+        | time_measures(features[space], run.table.record)
+        for space, analysis in analyses.items()
+    }
+    return _diagnosed(run, found, said, {space: analysis.unit for space, analysis in analyses.items()})
 
 
 def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str, spectra: Mapping[str, Spectrum]) -> Verdict:
@@ -110,17 +133,24 @@ def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str
 
     known = {space: values for space, values in spaces.items() if space in SPACES}
     try:
-        found = diagnose(known, healthy_std=_healthy_std(run), method=run.config.get("method"), trained=run.training_steps != 0)
+        found = diagnose(
+            known,
+            healthy_std=_healthy_std(run),
+            method=run.config.get("method"),
+            settings=run.config.get("settings"),
+            trained=run.training_steps != 0,
+        )
     except DataError as error:
         return Verdict(
             kind="unknown", sentence=f"Nothing can be said about collapse: {error}", spaces=known, read_from=read_from
         )
     absent = () if "embedding" in known else ("There is no embedding to look at: only the representation was judged.",)
-    limits = (HEALTHY_MEANS,) if found.verdict == "healthy" else ()
+    shown = shown_by_metrics(run) if found.verdict in ("healthy", "mean_shift") else None
+    limits = (HEALTHY_MEANS,) if found.verdict == "healthy" and shown is None else ()
     advice = () if found.advice is None else (found.advice,)
     return Verdict(
-        kind=found.verdict,
-        sentence=found.sentence,
+        kind=shown["kind"] if shown else found.verdict,
+        sentence=f"{shown['sentence']} {found.sentence}" if shown else found.sentence,
         read_from=read_from,
         remarks=(*limits, *found.warnings, *advice, *absent, *_alarms(run)),
         spaces=known,
@@ -141,6 +171,44 @@ def _healthy_std(run: Run) -> float | None:
         except SettingError:
             pass  # settings of another version: their dump is all there is
     return settings.get("target_std")  # type: ignore[no-any-return]
+
+
+def shown_by_metrics(run: Run) -> dict[str, Any] | None:
+    """What the method's own metrics said of a collapse at the last logged step; None where they said none."""
+    from fullrank.spectrum.alarms import by_metrics
+
+    signs = _signs(run)
+    metrics = run.metrics[-1].get("metrics", {}) if run.metrics else {}
+    known = all(name in metrics for sign in signs for name in (*sign.below, *sign.above))
+    return by_metrics(signs, metrics) if signs and known else None
+
+
+def _signs(run: Run) -> tuple[Any, ...]:
+    from fullrank.methods._method import available, load_method
+
+    name = run.config.get("method")
+    if name not in available():
+        return ()
+    cls = load_method(name)
+    try:
+        return cls.signs(cls.Config(**run.config.get("settings", {}).get("method", {})))
+    except SettingError:
+        return ()  # settings of another version: what they mean is not known
+
+
+def alarm_sentences(run: Run) -> tuple[str, ...]:
+    """Every alarm of the collapse monitor while training, with the step at which it began."""
+    found = []
+    for event in run.events:
+        if event.get("event") == "collapse":
+            began = event.get("began", event["step"])
+            found.append(f"Alarm while training at step {event['step']:,}, begun at {began:,}: {event.get('sentence', '')}")
+        elif event.get("event") == "recovered":
+            found.append(
+                f"Withdrawn at step {event['step']:,}: the alarm of {event.get('space', 'features')} begun at "
+                f"{event.get('began', 0):,}."
+            )
+    return tuple(found)
 
 
 def _alarms(run: Run) -> tuple[str, ...]:

@@ -107,15 +107,16 @@ def power_law(spectrum: Spectrum, *, first: int = FIRST, last: int = LAST, weigh
     residual = float(np.sum((about_y - slope * about_x) ** 2))
     total = float(np.sum((y - y.mean()) ** 2))
     r2 = 1.0 - residual / total if total > len(rank) * 1e-20 else 1.0
-    return PowerLaw(alpha=-slope, r2=r2, first=first, last=last)
+    return PowerLaw(alpha=0.0 - slope, r2=r2, first=first, last=last)
 
 
 def linear_ramp_slope(spectrum: Spectrum) -> float:
     """What google-research's graph_embedding publishes as alpha-ReQ: the slope of log sigma_k over a ramp from 1 to 0.
 
     Least squares of log(sigma_k + 1e-12), k = 1..min(n, d), on linspace(1, 0): the exponential decay over all ranks of the
-    uncentred features, another quantity under one name. Range [0, inf); isotropic 0; a collapse is large, and at full rank
-    deficiency only as large as the epsilon allows; all rows zero 0.
+    uncentred features, another quantity under one name. Range [0, inf); isotropic 0. It rises with a dimensional collapse and
+    falls again to near 0 at rank one, because the logs of all zeros are the epsilon's: 12.1 for rank 128 of 2,048, 0.1 for
+    rank one. All rows zero 0.
 
     >>> from fullrank.spectrum.covariance import spectrum_of
     >>> round(linear_ramp_slope(spectrum_of(np.diag([4.0, 2.0, 1.0]), centred=False)), 4)  # 2 log 2

@@ -29,6 +29,8 @@ class Definition:
     """bounded by min(n - 1, d) (min(n, d) where not centred), and telling n below n = 2d"""
     has_eigenvalues: bool = True
     """False: mean and variance of the form are enough"""
+    is_live: bool = True
+    """read while training, where a spectrum gives it: False for what others publish under a name, and for what is infinite"""
     needs_different_rows: bool = False
     """a bootstrap would repeat rows, which the definition does not survive: intervals are of half-samples"""
 

@@ -61,6 +61,17 @@ def read_numbers(path: str | Path) -> NDArray[np.int64]:
     return np.asarray(numbers, dtype=np.int64)
 
 
+def records_of(source: object) -> NDArray[np.int64] | None:
+    """[n]: the record of each row of a feature table's folder; None of other things, and where every record has one row."""
+    if not isinstance(source, str | Path):
+        return None
+    folder = Path(str(source).partition(KEY)[0])
+    if not (folder / "manifest.json").exists():
+        return None
+    record = np.asarray(read_table(folder).record)
+    return record if 1 < len(np.unique(record)) < len(record) else None
+
+
 def _folder(folder: Path, key: str) -> NDArray[Any]:
     """A feature table, whose arrays must be those of its manifest; or any folder that holds the array under its usual name."""
     space = key or "representation"

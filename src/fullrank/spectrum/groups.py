@@ -64,8 +64,6 @@ def lidar_eigenvalues(x: Rows, groups: Groups, *, delta: float = DELTA) -> Rows:
     small = whitened.T @ whitened if x.shape[1] <= len(counts) else whitened @ whitened.T
     found = np.clip(np.linalg.eigvalsh(small)[::-1], 0.0, None)
     found[found <= max(small.shape) * np.finfo(np.float64).eps * found[0]] = 0.0
-    # What is beyond the rank of the group means is rounding: G means have G - 1 differences.
-    found[len(counts) - 1 :] = 0.0
     return np.pad(found, (0, x.shape[1] - len(found)))
 
 
@@ -101,8 +99,9 @@ def lidar_renormalized(x: Rows, groups: Groups) -> float:
 def lidar_of_rows(x: Rows, groups: Groups) -> float:
     """LiDAR as reptrix computes it: the spectrum of the covariance of the rows of Sigma_L, as if they were features.
 
-    Its scatters are sums over groups and not means over n - 1, with delta = 1e-6; p_k = lambda_k / ||lambda||_1 + 1e-7. For a
-    Sigma_L with eigenvectors like random directions the spectrum is that of its squares, so the value is lower.
+    Its scatters are sums over groups and not means over n - 1, with delta = 1e-6; p_k = lambda_k / ||lambda||_1 + 1e-7. The
+    spectrum is about that of Sigma_L squared, so the value is lower; and since columns of Sigma_L are centred, it changes when
+    features are rotated.
     """
     numbers = checked_groups(groups, len(x))
     counts = np.bincount(numbers)
@@ -123,7 +122,7 @@ def lidar_of_rows(x: Rows, groups: Groups) -> float:
 def alignment(x: Rows, groups: Groups) -> float:
     """Mean squared distance of unit rows of one group: E ||u_i - u_j||^2 over pairs of different rows.
 
-    Wang and Isola (ICML 2020, arXiv 2005.10242, equation 4, exponent 2); the mean over groups of the mean over a group's pairs.
+    Wang and Isola (ICML 2020, arXiv 2005.10242), exponent 2; the mean over groups of the mean over a group's pairs.
     Uncentred, normalised. Range 0 to 4: low is healthy, and 0 at a complete collapse too, so read it beside ``uniformity``;
     unrelated rows give 2. Invariant to rotation, order, and the scale of each row.
 

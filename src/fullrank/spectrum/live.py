@@ -19,7 +19,9 @@ CHEAP = ("std", "normalized_std", "mean_cosine", "mean_norm")
 FORMS: tuple[Form, ...] = ((True, False), (False, False), (True, True))
 """(centred, L2-normalised) of the spectra that the monitor and the report make"""
 LIVE = tuple(
-    name for name, each in MEASURES.items() if each.needs == "spectrum" and (each.form in FORMS or not each.has_eigenvalues)
+    name
+    for name, each in MEASURES.items()
+    if each.is_live and each.needs == "spectrum" and (each.form in FORMS or not each.has_eigenvalues)
 )
 """measures of those spectra"""
 

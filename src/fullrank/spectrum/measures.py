@@ -17,6 +17,7 @@ from fullrank.errors import SettingError, did_you_mean
 from fullrank.spectrum.covariance import Form, Source, load_features, spectra_of
 from fullrank.spectrum.decay import cev_auc, cumulative_explained_variance, log_singular_values
 from fullrank.spectrum.definitions import MEASURES
+from fullrank.spectrum.files import records_of
 from fullrank.spectrum.groups import checked_groups
 from fullrank.spectrum.live import CHEAP, LIVE, Analysis, analyse, cheap_measures, measure_all
 from fullrank.spectrum.measurement import Measurement, add_intervals, measurement_of, sample_of
@@ -56,9 +57,9 @@ def measure(
     """One measure by its name: a number that also knows its n, d, form, bound and interval.
 
     ``x``: features [n, d] (array, tensor, file, table folder), a fitting spectrum, or scores over prototypes for the measures
-    of those. ``groups`` [n]: for LiDAR and alignment. ``other``: the second table of linear CKA, or the student's scores.
-    ``bootstrap``: so many replicates for the interval. What needs rows is of a reservoir of ``rows`` rows, drawn with
-    ``seed``.
+    of those. ``groups`` [n]: for LiDAR and alignment; a table with several rows a record has them. ``other``: the second
+    table of linear CKA, or the student's scores. ``bootstrap``: so many replicates for the interval. What needs rows is of a
+    reservoir of ``rows`` rows, drawn with ``seed``.
 
     A rank below n = 2d comes with a Python warning. Raises ``SettingError`` for an unknown name (it names the nearest), or
     where something is missing; ``DataError`` where the features have no such value.
@@ -100,6 +101,8 @@ def _of_source(
     x: Source, name: str, bootstrap: int, seed: int, rows: int, groups: ArrayLike | None, other: Source | None
 ) -> Measurement:
     each = MEASURES[name]
+    if groups is None and each.needs == "groups":
+        groups = records_of(x)
     _check_extras(name, groups=groups, other=other)
     features = load_features(x)
     numbers = None if groups is None else checked_groups(groups, len(features))

@@ -88,8 +88,9 @@ def _draw_2x2(rows: Sequence[tuple[str, list[Curve]]], ink: str, width_inches: f
             curve = cumulative_explained_variance(spectrum)
             area = f"AUC={cev_auc(spectrum):.2f}"
             right.plot(np.arange(len(curve)), curve, label=area if narrow else f"{label} ({area})", **line_style(i))
+        variance = "Explained variance" if narrow else "Cumulative explained variance"
         finish(left, ink, title=title, xlabel=_RANK, ylabel="Log of singular values", small=narrow)
-        finish(right, ink, title=title, xlabel=_RANK, ylabel="Cumulative explained variance", small=narrow)
+        finish(right, ink, title=title, xlabel=_RANK, ylabel=variance, small=narrow)
         left.set_ylim(*LOG_LIMITS)
         right.set_ylim(0.0, 1.02)
         for panel in (left, right):

@@ -19,6 +19,7 @@ from fullrank.types import FeatureTable
 
 Kind = Literal["tsne", "umap", "pca"]
 LEAST_ROWS = 5
+USUAL_CLASSES = 5
 PERPLEXITY = 30.0
 """of t-SNE, the usual number of neighbours; at most (rows - 1) / 3"""
 NEIGHBOURS = 15
@@ -46,13 +47,13 @@ class Selection:
 
 
 def select(
-    tables: Mapping[str, FeatureTable], *, label: str, space: str, num_classes: int | Sequence[str], rows: int, seed: int
+    tables: Mapping[str, FeatureTable], *, label: str, space: str, num_classes: int | Sequence[str] | None, rows: int, seed: int
 ) -> Selection:
     """The same records of the same classes from every table, one row a record (the mean over its clips).
 
-    ``num_classes``: so many drawn from ``seed``, or their names. ``rows``: at most so many records, as many of each class,
-    drawn from ``seed``; records are matched by name over the tables. ``SettingError`` where a table has no such label or class,
-    ``DataError`` where the tables have no records of them in common.
+    ``num_classes``: so many drawn from ``seed``, or their names; None: five, or all of fewer. ``rows``: at most so many
+    records, as many of each class, drawn from ``seed``; records are matched by name over the tables. ``SettingError`` where a table has
+    no such label or class, ``DataError`` where the tables have no records of them in common.
     """
     for name, table in tables.items():
         if label not in table.labels:
@@ -92,7 +93,9 @@ def select(
     )
 
 
-def _choose(known: list[str], wanted: int | Sequence[str], rng: np.random.Generator, label: str) -> list[str]:
+def _choose(known: list[str], wanted: int | Sequence[str] | None, rng: np.random.Generator, label: str) -> list[str]:
+    if wanted is None:
+        wanted = min(USUAL_CLASSES, len(known))
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(known):
             raise SettingError(f"--classes must be 1 to {len(known)}, which is how many classes '{label}' has. Got {wanted}.")

@@ -40,7 +40,7 @@ def coherence(x: Rows) -> float:
 def uniformity(x: Rows, *, t: float = 2.0) -> float:
     """Log of the mean over pairs of different rows of exp(-t ||u_i - u_j||^2), u the unit rows.
 
-    Wang and Isola (ICML 2020, arXiv 2005.10242, equation 5), t = 2. Uncentred, normalised. Range from about -2t = -4 (evenly
+    Wang and Isola (ICML 2020, arXiv 2005.10242), t = 2. Uncentred, normalised. Range from about -2t = -4 (evenly
     spread in many dimensions; healthy) to 0 (all directions equal; complete collapse). Invariant to rotation, order, and the
     scale of each row.
 
@@ -118,9 +118,10 @@ def off_diagonal_correlation(x: Rows) -> float:
     >>> round(off_diagonal_correlation(np.array([[1.0, 2.0], [-1.0, -2.0]])), 6)
     1.0
     """
-    about = x - x.mean(axis=0)
+    mean = x.mean(axis=0)
+    about = x - mean
     std = np.sqrt(np.mean(about**2, axis=0))
-    varies = std > 4 * np.finfo(np.float64).eps * np.abs(x).max(axis=0, initial=0.0)
+    varies = std > 4 * np.finfo(np.float64).eps * np.linalg.norm(mean)
     scaled = about[:, varies] / std[varies]
     small = scaled.T @ scaled if scaled.shape[1] <= len(x) else scaled @ scaled.T
     return float(max(float(np.sum(small**2)) / len(x) ** 2 - scaled.shape[1], 0.0) / x.shape[1])

@@ -31,8 +31,9 @@ class ScoredRun:
 def read_scored_runs(path: str | Path) -> list[ScoredRun]:
     """Every row of the file that has measures and accuracies, wherever in it the rows stand.
 
-    A row is an object with "ranks" or "measures", {space: {measure: number, or {"value": number}}}, and numbers whose names
-    say "knn", "linear", "finetune" or "top1"; "method" names its group. ``DataError`` where there is none.
+    A row is an object with "ranks" or "measures", {space: {measure: number, or {"value": number}}} (or {measure: ...} beside
+    "space"), and numbers whose names say "knn", "linear", "finetune" or "top1"; "method" names its group. ``DataError`` where
+    there is none.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,6 +67,7 @@ def _rows(tree: Any) -> Iterator[Mapping[str, Any]]:
 
 def _run(row: Mapping[str, Any]) -> ScoredRun | None:
     spaces = next(row[key] for key in MEASURED if isinstance(row.get(key), Mapping))
+    spaces = {row["space"]: spaces} if isinstance(row.get("space"), str) else spaces
     measures = {
         f"{space} {name}": number
         for space, values in spaces.items()

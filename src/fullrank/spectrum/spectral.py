@@ -90,6 +90,7 @@ SPECTRAL: dict[str, Definition] = {
         function=ranks.rankme_eigenvalues, **RANK, equation="exp H(lambda_k / sum lambda)", paper="reptrix's RankMe"
     ),
     "rankme_epsilon_1e5": Definition(
+        is_live=False,
         function=partial(ranks.rankme, epsilon=1e-5),
         **AS_IS,
         **{**RANK, "span": "1 to above min(n, d)", "collapsed": "1 to 2.6, with d; all zero 0"},
@@ -103,6 +104,7 @@ SPECTRAL: dict[str, Definition] = {
     "nesum": Definition(function=ranks.nesum, **RANK, equation="sum lambda / lambda_1", paper="He and Ozay, ICML 2022"),
     "stable_rank": Definition(function=ranks.stable_rank, **RANK, equation="sum sigma^2 / sigma_1^2", paper="classic"),
     "stable_rank_uncentred": Definition(
+        is_live=False,
         function=ranks.stable_rank,
         **AS_IS,
         **{**RANK, "span": "1 to min(n, d)", "collapsed": "1; all zero 0"},
@@ -123,6 +125,7 @@ SPECTRAL: dict[str, Definition] = {
     },
     **{
         f"variance_rank_{share}": Definition(
+            is_live=False,
             function=partial(ranks.variance_rank_at, share=share / 100),
             **{**RANK, "healthy": f"near {share / 100:g} d"},
             equation=f"least k with sum_(j<=k) lambda_j >= {share / 100:g} sum lambda",
@@ -177,18 +180,21 @@ SPECTRAL: dict[str, Definition] = {
         collapsed="no value",
     ),
     "alpha_req_4_100": Definition(
+        is_live=False,
         function=partial(_alpha, first=4),
         **_ALPHA,
         equation="the same, k = 4..100, weights 1/k",
         paper="the code of Agrawal et al.'s experiments",
     ),
     "alpha_req_all": Definition(
+        is_live=False,
         function=partial(_alpha, first=1, last=1 << 30, weighted=False),
         **_ALPHA,
         equation="the same, all k, no weights",
         paper="Agrawal et al.'s words taken literally",
     ),
     "alpha_req_linear_ramp": Definition(
+        is_live=False,
         function=decay.linear_ramp_slope,
         **AS_IS,
         equation="slope of log(sigma_k + eps) on a ramp from 1 to 0 over all k",
@@ -196,9 +202,10 @@ SPECTRAL: dict[str, Definition] = {
         paper="google-research's alpha-ReQ",
         span="0 to inf",
         healthy="low; isotropic 0",
-        collapsed="large, as far as its epsilon allows",
+        collapsed="near 0 again; dimensional: large",
     ),
     "condition_number": Definition(
+        is_live=False,
         function=decay.condition_number,
         equation="sigma_1 / sigma_r, r = min(n-1, d)",
         paper="classic",

@@ -36,7 +36,8 @@ def dead_dimensions(spectrum: Spectrum, *, ratio: float = DEAD_RATIO) -> float:
     0.75
     """
     std = np.sqrt(spectrum.variance)
-    return float(np.mean(std <= ratio * std.max()))
+    rounding = 4 * float(np.finfo(np.float64).eps) * float(np.linalg.norm(spectrum.mean))
+    return float(np.mean(std <= max(ratio * float(std.max()), rounding)))
 
 
 def mean_cosine(spectrum: Spectrum) -> float:
@@ -112,7 +113,7 @@ def self_cluster(spectrum: Spectrum) -> float:
 def coding_rate(spectrum: Spectrum, *, epsilon_squared: float = 0.5) -> float:
     """Nats a row that coding the rows up to a distortion epsilon takes: (1/2) log det(I + d / (n epsilon^2) U^T U).
 
-    U the unit rows; epsilon^2 = 0.5 (Yu, Chan, You, Song and Ma, "MCR^2", NeurIPS 2020, arXiv 2006.08558, equation 8). Equals
+    U the unit rows; epsilon^2 = 0.5 (Yu, Chan, You, Song and Ma, "MCR^2", NeurIPS 2020, arXiv 2006.08558). Equals
     (1/2) sum_k log(1 + d mu_k / epsilon^2), mu_k the eigenvalues of the second moment. Uncentred, normalised. Range from
     (1/2) log(1 + d / epsilon^2), all rows in one direction, to (d/2) log(1 + 1 / epsilon^2), isotropic; all zero 0. Invariant
     to rotation, order, and the scale of each row.

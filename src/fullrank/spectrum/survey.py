@@ -11,6 +11,7 @@ from fullrank.errors import DataError
 from fullrank.spectrum.covariance import Form, Source, load_features, spectra_of
 from fullrank.spectrum.decay import cumulative_explained_variance, log_singular_values
 from fullrank.spectrum.definitions import MEASURES
+from fullrank.spectrum.files import records_of
 from fullrank.spectrum.groups import checked_groups
 from fullrank.spectrum.live import Analysis, analysis_of
 from fullrank.spectrum.measurement import Measurement, add_intervals, measurement_of, sample_of
@@ -86,8 +87,8 @@ def survey(
     """Every measure of features [n, d] (array, tensor, file or table folder), from one pass over them.
 
     What needs rows is of a reservoir of at most ``rows`` of them, drawn with ``seed``. ``groups`` [n]: which rows belong
-    together, for LiDAR and alignment. ``bootstrap``: replicates for the intervals, each as expensive as a survey of ``rows``
-    rows; 200 is usual.
+    together, for LiDAR and alignment (of a table's folder: its records). ``bootstrap``: replicates for the intervals, each as
+    expensive as a survey of ``rows`` rows; 200 is usual.
 
     >>> import numpy as np
     >>> s = survey(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]))
@@ -95,6 +96,7 @@ def survey(
     (2.0, 'alpha-ReQ must have at le')
     """
     features = load_features(x)
+    groups = records_of(x) if groups is None else groups
     numbers = None if groups is None else checked_groups(groups, len(features))
     reservoir = Reservoir(rows, seed)
     spectra = spectra_of(features, FORMS, on_rows=on_rows, reservoir=reservoir, groups=numbers)

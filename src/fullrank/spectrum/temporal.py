@@ -7,6 +7,7 @@ residuals z_clip - mean_video(z). The same with a label in place of the video sa
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -43,6 +44,22 @@ class Grouped:
         Rows that are drawn alike in all groups have this; with two clips a video it is about a half, and not 1.
         """
         return (self.num_rows - self.num_groups) / (self.num_rows - 1)
+
+    def document(self) -> dict[str, Any]:
+        """Shares, numbers of rows and groups, and of each part its effective rank with n, d and bound: plain data for JSON."""
+        from fullrank.spectrum.measures import effective_rank
+
+        parts = {"total": self.total, "between": self.between, "within": self.within}
+        return {
+            "within_share": self.within_share,
+            "chance_share": self.chance_share,
+            "rows": self.num_rows,
+            "groups": self.num_groups,
+            **{
+                name: {"effective_rank": effective_rank(one), "n": one.n, "d": one.d, "bound": one.bound}
+                for name, one in parts.items()
+            },
+        }
 
 
 def grouped(features: Array, group: Int[np.ndarray, " rows"], *, normalized: bool = False) -> Grouped:

@@ -22,7 +22,8 @@ from fullrank.evaluation.knn import knn
 from fullrank.features.extract import extract
 from fullrank.methods._method import Guard, available, load_method
 from fullrank.recipes import recipe
-from fullrank.spectrum.diagnosis import by_metrics, diagnose
+from fullrank.spectrum.alarms import by_metrics
+from fullrank.spectrum.diagnosis import diagnose
 from fullrank.spectrum.measures import measure_all
 
 if TYPE_CHECKING:
@@ -175,9 +176,10 @@ def _alarms(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for event in events:
         if event["event"] == "collapse":
-            found.append({**{k: event[k] for k in ("step", "kind", "space", "sentence")}, "recovered_step": None})
+            found.append({**{k: event[k] for k in ("step", "kind", "space", "name", "sentence")}, "recovered_step": None})
         elif event["event"] == "recovered":
-            next(a for a in reversed(found) if a["space"] == event["space"])["recovered_step"] = event["step"]
+            same = [a for a in found if a["name"] == event["name"]]
+            same[-1]["recovered_step"] = event["step"]
     return found
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from fullrank.config import Settings
-from fullrank.engine.monitor import READINGS
+from fullrank.engine.alarms import READINGS
 from fullrank.methods._method import Method, available
 from fullrank.recipes import available as recipes_available
-from fullrank.spectrum.diagnosis import cheap_complete
+from fullrank.spectrum.alarms import cheap_complete
 from fullrank.spectrum.measures import cheap_measures
 from fullrank.testing.lab import BATCH, RECORDS, Subject, blank, context, part, processes
 from fullrank.types import Output

@@ -12,6 +12,8 @@ from fullrank.checkpoint.interop._layout import State, floats
 from fullrank.config import BackboneConfig
 from fullrank.errors import CheckpointError
 
+WHOLE_FILE = "Copy the file again, or name its layout with --layout."
+
 
 def blocks_of(state: State, stage: str) -> int:
     """How many blocks ``stage`` ("layer1", "blocks") has."""
@@ -128,6 +130,6 @@ def made(settings: dict[str, Any], state: State, in_channels: int = 3) -> nn.Mod
     backbone = backbone_factory(config)("student", in_channels)
     if isinstance(table := getattr(backbone, "pos_embed", None), Tensor) and not isinstance(table, nn.Parameter):
         state = {"pos_embed": table, **state}
-    load_weights(backbone, floats(state), "the file")
+    load_weights(backbone, floats(state), "its backbone", WHOLE_FILE)
     backbone.config = config  # type: ignore[assignment]
     return backbone

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fullrank.backbones.build import backbone_factory, load_weights
 from fullrank.backbones.convgru import ConvGRU
-from fullrank.checkpoint.interop._backbones import blocks_of
+from fullrank.checkpoint.interop._backbones import WHOLE_FILE, blocks_of
 from fullrank.checkpoint.interop._layout import Layout, Parts, floats
 from fullrank.checkpoint.interop._network import Extras
 from fullrank.config import BackboneConfig
@@ -94,14 +94,14 @@ def _build(parts: Parts, settings: dict[str, Any]) -> nn.Module:
     backbone = backbone_factory(config)("student")
     if "bn1.running_mean" not in state:
         _use_batch_statistics(backbone)
-    load_weights(backbone, floats(state), "the file")
+    load_weights(backbone, floats(state), "its backbone", WHOLE_FILE)
     backbone.config = config  # type: ignore[assignment]
     gates, dim = parts["gru"], backbone.embed_dim
     hidden = len(gates["reset_gate.bias"].flatten())
     gru = ConvGRU(dim, hidden)  # type: ignore[arg-type]
-    load_weights(gru.cell, floats(gates), "the file")
+    load_weights(gru.cell, floats(gates), "its ConvGRU", WHOLE_FILE)
     predictor = nn.Sequential(nn.Conv2d(hidden, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, hidden, 1))
-    load_weights(predictor, floats(parts["predictor"]), "the file")
+    load_weights(predictor, floats(parts["predictor"]), "its predictor", WHOLE_FILE)
     return DPCNetwork(backbone, gru, predictor)
 
 

@@ -37,7 +37,8 @@ def figure(maps: Sequence[Map], member: NDArray[np.int64], classes: Sequence[str
     side = width_inches / min(len(maps), beside)
     side = min(side, WIDTHS["column"])
     titles = [textwrap.fill(one.title, max(8, int(13 * side))) for one in maps]
-    height = side + 0.15 + 0.13 * max(title.count("\n") for title in titles)
+    # about square once titles have their room; a fixed aspect would push the titles out of the figure
+    height = side + 0.25 + 0.13 * max(title.count("\n") for title in titles)
     drawn, grid = panels(len(maps), width_inches, height, columns=beside, extra_inches=0.16 * lines)
     size = max(3.0, 14.0 - len(member) / 80) * (0.6 if side < 2 else 1.0)
     for panel, one, title in zip(grid, maps, titles, strict=True):
@@ -49,7 +50,6 @@ def figure(maps: Sequence[Map], member: NDArray[np.int64], classes: Sequence[str
         panel.set_xlabel(one.axes[0], fontsize=6.5, color=INK)
         panel.set_ylabel(one.axes[1], fontsize=6.5, color=INK)
         panel.set(xticks=[], yticks=[], facecolor="none")
-        panel.set_box_aspect(1)
         panel.margins(0.06)
         for spine in panel.spines.values():
             spine.set(color=FAINT, linewidth=0.6)

@@ -32,20 +32,20 @@ class History:
 
 
 def history(lines: Sequence[Mapping[str, Any]], space: str, label: str) -> History:
-    """What the lines of a run's spectrum.jsonl say of one space; ``DataError`` names the spaces that there are.
+    """What a run's spectrum.jsonl says of one space (a name of ``spectra_of_line``); ``DataError`` names those that there are.
 
     >>> row = {"n": 3, "d": 2, "effective_rank": 1.8, "eigenvalues": [1.0, 0.5]}
     >>> found = history([{"step": 1, "kind": "full", "spaces": {"embedding": row}}], "embedding", "run")
     >>> found.steps.tolist(), found.bounds.tolist(), found.logs.round(2).tolist()
     ([1], [2], [[0.41, -0.29]])
     """
-    rows = [(int(line["step"]), line["spaces"][space]) for line in lines if space in line.get("spaces", {})]
-    rows = sorted((row for row in rows if row[1].get("eigenvalues")), key=lambda row: row[0])
+    found = [(int(line["step"]), spectra_of_line(line)) for line in lines]
+    rows = sorted(((step, spectra[space]) for step, spectra in found if space in spectra), key=lambda row: row[0])
     if not rows:
-        known = sorted({name for line in lines for name, m in line.get("spaces", {}).items() if m.get("eigenvalues")})
+        known = list(dict.fromkeys(name for _, spectra in found for name in spectra))
         raise DataError(
-            f"{label} must have spectra of the {space} over time. Its spectrum.jsonl has those of "
-            f"{', '.join(known) or 'nothing'}."
+            f"spectra over time must be of what the run watched. Got '{space}'; its spectrum.jsonl has "
+            f"{', '.join(known) or 'none'}."
         )
     logs = np.full((len(rows), max(len(m["eigenvalues"]) for _, m in rows)), np.nan)
     for row, (_, m) in zip(logs, rows, strict=True):
@@ -59,6 +59,23 @@ def history(lines: Sequence[Mapping[str, Any]], space: str, label: str) -> Histo
         ranks=np.array([m["effective_rank"] for _, m in rows], dtype=np.float64),
         bounds=np.array([min(m["n"] - 1, m["d"]) for _, m in rows]),
     )
+
+
+def spectra_of_line(line: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """{"embedding", "views/1/embedding", "stages/layer1", "held_out/embedding": measures with eigenvalues} of a line.
+
+    >>> m = {"eigenvalues": [1.0]}
+    >>> list(spectra_of_line({"spaces": {"embedding": m}, "held_out": {"spaces": {"embedding": m}}, "stages": {"layer1": m}}))
+    ['embedding', 'held_out/embedding', 'stages/layer1']
+    """
+    groups = {"": line.get("spaces"), "held_out/": line.get("held_out", {}).get("spaces"), "stages/": line.get("stages")}
+    groups |= {f"views/{view}/": spaces for view, spaces in line.get("views", {}).items()}
+    return {
+        f"{group}{name}": measures
+        for group, spaces in groups.items()
+        for name, measures in (spaces or {}).items()
+        if measures.get("eigenvalues")
+    }
 
 
 def figure(histories: Sequence[History], *, width_inches: float = WIDTHS["column"]) -> "Figure":

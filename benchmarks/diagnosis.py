@@ -1,0 +1,302 @@
+"""How often the diagnosis is right: planted kinds of collapse, and trained runs, on seeds that were not used for tuning.
+
+    python benchmarks/diagnosis.py --out benchmarks/results/FILE.json
+    python benchmarks/diagnosis.py --runs FOLDER --train-seeds 0 1 --test-seeds 2 3 4 --jobs 8 --out FILE.json
+
+Without --runs the planted population alone (some minutes). With it, what is missing of the runs is trained first, each in a
+process of one thread: on the embedded world every method as it is and without each of its guards, and a grid of VICReg's
+variance and covariance weights; the embedding of the test videos is then diagnosed. What a run should be called is what the
+source of its guard says (`expect`), for the grid: complete at variance weight 0, healthy from 5 on with the paper's covariance
+weight. Runs whose source expects no collapse count as healthy.
+
+--tune walks through every threshold that planted cases can set, on the tuning seeds alone, and prints the interval in which no
+more cases are wrong than at the best value: thresholds.py holds values from the middle of it.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _population import SWEEPS, SWEPT_D, SWEPT_N, population, swept
+from _result import goal, origin, write
+
+TRAIN_SEEDS, TEST_SEEDS = (0, 1, 2, 3), (10, 11, 12, 13)
+KINDS = ("healthy", "mean_shift", "temporal", "dimensional", "cluster", "complete")
+RESAMPLES = 20
+"""bootstrap resamples of a case of a sweep, and of a run"""
+TUNED = {
+    "complete_spread": np.linspace(0.02, 0.4, 39),
+    "shift_cosine": np.linspace(0.5, 0.99, 50),
+    "signed_shift_cosine": np.linspace(0.5, 0.99, 50),
+    "cluster_gap": np.linspace(1.05, 4.0, 60),
+    "low_rank_ratio": np.linspace(0.02, 0.4, 39),
+    "unused_ratio": np.linspace(0.2, 0.95, 31),
+    "within_share": np.geomspace(1e-4, 0.1, 31),
+    "within_rank_ratio": np.linspace(0.01, 0.5, 50),
+}
+SWEPT = 8
+"""draws of each amount of a sweep"""
+WANTED = 0.95
+"""of the planted test cases right"""
+GRID_VARIANCE, GRID_COVARIANCE = (0.0, 1.0, 5.0, 25.0, 100.0), (0.0, 1.0, 25.0)
+STEPS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One case and what was said of it."""
+
+    kind: str
+    name: str
+    space: str
+    seed: int
+    evidence: dict[str, float | int]
+    found: str
+    confidence: float | None = None
+
+
+def planted(seed: int, resamples: int) -> list[Judged]:
+    """Every planted case of a seed."""
+    from fullrank.spectrum.diagnosis import diagnose_features
+
+    rows = []
+    for case in population(seed):
+        said = diagnose_features({case.space: case.features}, record=case.record, resamples=resamples)
+        rows.append(
+            Judged(
+                kind=case.kind,
+                name=case.name,
+                space=case.space,
+                seed=seed,
+                evidence=said.evidence[case.space],
+                found=said.verdict,
+                confidence=said.confidence,
+            )
+        )
+    return rows
+
+
+def sweep(draws: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Where one verdict turns into another: what is said as more and more is planted, and how sure."""
+    from fullrank.spectrum.diagnosis import diagnose_features
+
+    found, cells = [], []
+    for name, (what, space, amounts) in SWEEPS.items():
+        for amount in amounts:
+            said = []
+            for draw in range(draws):
+                x, record = swept(name, amount, draw)
+                one = diagnose_features({space: x}, record=record, resamples=RESAMPLES)
+                said.append((one.verdict, one.confidence or 0.0))
+            kinds = [kind for kind, _ in said]
+            counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+            confidence = float(np.mean([sure for _, sure in said]))
+            found.append({"sweep": name, "amount": amount, "verdicts": counts, "confidence": confidence})
+            common = sorted(counts.items(), key=lambda pair: -pair[1])
+            words = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in common)
+            cells.append([what, f"{amount:g}", words, f"{confidence:.2f}"])
+    note = (
+        f"{draws} draws each of {SWEPT_N} rows of {SWEPT_D} dimensions; confidence: mean share of {RESAMPLES} resamples with "
+        "the same verdict."
+    )
+    return {"header": ["planted", "amount", "verdicts", "confidence"], "rows": cells, "note": note}, found
+
+
+def tune(rows: Sequence[Judged]) -> dict[str, dict[str, Any]]:
+    """{space.threshold: how many are wrong now, at best, and between which values}, one threshold at a time."""
+    from fullrank.spectrum.rules import kind_of
+    from fullrank.spectrum.thresholds import THRESHOLDS
+
+    found: dict[str, dict[str, Any]] = {}
+    for space in ("representation", "embedding"):
+        own = [row for row in rows if row.space == space]
+        now = sum(row.found != row.kind for row in own)
+        for name, values in TUNED.items():
+            wrong = [
+                sum(kind_of(space, row.evidence, replace(THRESHOLDS[space], **{name: float(v)})) != row.kind for row in own)
+                for v in values
+            ]
+            best = [float(v) for v, count in zip(values, wrong, strict=True) if count == min(wrong)]
+            used = getattr(THRESHOLDS[space], name)
+            found[f"{space}.{name}"] = {
+                "used": used,
+                "wrong": now,
+                "wrong_at_best": min(wrong),
+                "best_from": best[0],
+                "best_to": best[-1],
+                "cases": len(own),
+            }
+    return found
+
+
+def confusion(rows: Iterable[Judged]) -> dict[str, dict[str, int]]:
+    """{what it is: {what was said: how many}}."""
+    table = {kind: dict.fromkeys(KINDS, 0) for kind in KINDS}
+    for row in rows:
+        table[row.kind][row.found] = table[row.kind].get(row.found, 0) + 1
+    return table
+
+
+def confusion_table(rows: Sequence[Judged], note: str) -> dict[str, Any]:
+    counts = confusion(rows)
+    cells = []
+    for kind in KINDS:
+        total = sum(counts[kind].values())
+        if total:
+            share = f"{100 * counts[kind][kind] / total:.0f} %"
+            cells.append([kind.replace("_", " "), *(counts[kind][other] or "" for other in KINDS), share])
+    return {"header": ["it is", *(f"said {kind.replace('_', ' ')}" for kind in KINDS), "right"], "rows": cells, "note": note}
+
+
+def right(rows: Sequence[Judged]) -> float:
+    """Mean over kinds of the share that is right: a frequent kind counts no more than a rare one."""
+    counts = confusion(rows)
+    shares = [counts[kind][kind] / sum(counts[kind].values()) for kind in KINDS if sum(counts[kind].values())]
+    return float(np.mean(shares))
+
+
+def run_cases() -> list[tuple[Any, str]]:
+    """(case, what it should be called): methods as they are, without each guard, and the grid."""
+    from fullrank.methods._method import Guard
+    from fullrank.studies import what_prevents_collapse as study
+
+    found = [
+        (case, "healthy" if case.off is None or case.off.expect == "no collapse" else case.off.expect) for case in study.cases()
+    ]
+    for variance in GRID_VARIANCE:
+        for covariance in GRID_COVARIANCE:
+            expect = "complete" if variance == 0.0 else "healthy" if variance >= 5.0 and covariance == 1.0 else ""
+            off = Guard(
+                off={"variance_weight": variance, "covariance_weight": covariance},
+                expect="complete" if variance == 0.0 else "no collapse",
+                source="the grid of variance and covariance weights",
+            )
+            found.append((study.Case(method="vicreg", guard=f"grid {variance:g} {covariance:g}", off=off), expect))
+    return found
+
+
+def train_one(folder: Path, number: int, seed: int, steps: int) -> dict[str, Any]:
+    """One run, or what is there of it; in a process of its own."""
+    import torch
+
+    from fullrank.studies import what_prevents_collapse as study
+
+    torch.set_num_threads(1)
+    case, _ = run_cases()[number]
+    result = study.run(folder / f"seed{seed}", only=[case], steps=steps, seed=seed, tell=lambda text: print(text, flush=True))
+    return result["rows"][0]  # type: ignore[no-any-return]
+
+
+def judge_runs(folder: Path, seeds: Sequence[int], steps: int, jobs: int, limit: int | None) -> tuple[list[Judged], list[Any]]:
+    """Train what is missing and diagnose the embedding of every run's test videos; the labelled ones, and all as they came."""
+    from fullrank.data.sources.moving_digits import World, write_world
+    from fullrank.features.table import read_table
+    from fullrank.spectrum.diagnosis import diagnose_features
+
+    cases = run_cases()[:limit]
+    for seed in seeds:  # once, before processes want it at the same time
+        write_world(folder / f"seed{seed}" / "world", World(seed=seed, num_train=960, num_test=320))
+    todo = [(number, seed) for seed in seeds for number in range(len(cases))]
+    with ProcessPoolExecutor(jobs) as pool:
+        rows = list(pool.map(train_one, *zip(*((folder, number, seed, steps) for number, seed in todo), strict=True)))
+    judged, listed = [], []
+    for (number, seed), row in zip(todo, rows, strict=True):
+        case, expect = cases[number]
+        table_folder = folder / f"seed{seed}" / case.folder / "features_test"
+        if row["verdict"] == "diverged" or not table_folder.exists():
+            listed.append({"case": case.folder, "seed": seed, "expect": expect, "found": row["verdict"]})
+            continue
+        table = read_table(table_folder)
+        space = "representation" if table.embedding is None else "embedding"
+        features = table.representation if table.embedding is None else table.embedding
+        said = diagnose_features(
+            {space: features}, record=table.record, healthy_std=table.manifest.get("healthy_std"), resamples=RESAMPLES
+        )
+        found = row["verdict"] if said.verdict in ("healthy", "mean_shift") else said.verdict  # its metrics may say more
+        listed.append(
+            {"case": case.folder, "seed": seed, "expect": expect, "found": found, "confidence": said.confidence}
+            | {"sentence": said.sentence, "alarms": row["alarms"], "digit": row["digit_knn"], "motion": row["motion_knn"]}
+        )
+        if expect:
+            judged.append(
+                Judged(
+                    kind=expect,
+                    name=case.folder,
+                    space=space,
+                    seed=seed,
+                    evidence=said.evidence[space],
+                    found=found,
+                    confidence=said.confidence,
+                )
+            )
+    return judged, listed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--runs", type=Path, help="folder of the runs; what is missing there is trained")
+    parser.add_argument("--train-seeds", type=int, nargs="+", default=list(TRAIN_SEEDS))
+    parser.add_argument("--test-seeds", type=int, nargs="+", default=list(TEST_SEEDS))
+    parser.add_argument("--steps", type=int, default=STEPS, help="of a run")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread")
+    parser.add_argument("--limit", type=int, help="only the first so many runs, to see that it works")
+    parser.add_argument("--tune", action="store_true", help="print the tuning of the thresholds")
+    parser.add_argument("--tiny", action="store_true", help="one seed each, to see that it runs")
+    args = parser.parse_args()
+    if args.tiny:
+        args.train_seeds, args.test_seeds = args.train_seeds[:1], args.test_seeds[:1]
+    if set(args.train_seeds) & set(args.test_seeds):
+        parser.error("--train-seeds and --test-seeds must have no seed in common.")
+    tuning = [row for seed in args.train_seeds for row in planted(seed, 0)]
+    tuned = tune(tuning)
+    if args.tune:
+        for name, row in tuned.items():
+            print(name, json.dumps(row))
+        for row in tuning:
+            if row.found != row.kind:
+                print(row.kind, row.name, row.seed, "->", row.found, json.dumps(row.evidence, default=float))
+    test = [row for seed in args.test_seeds for row in planted(seed, 0)]
+    note = (
+        f"{len(test)} planted cases (`benchmarks/_population.py`) of seeds that no threshold was tuned on; {len(tuning)} "
+        f"others were. Empty: none."
+    )
+    swept_table, swept_rows = sweep(1 if args.tiny else SWEPT)
+    share = right(test)
+    result: dict[str, Any] = {
+        **origin("diagnosis.py"),
+        "seeds": args.test_seeds,
+        "summary": [goal("planted cases right, mean over kinds,", 100 * share, at_least=100 * WANTED, unit=" %")],
+        "tables": {"diagnosis": confusion_table(test, note), "diagnosis-sweep": swept_table},
+        "sweep": swept_rows,
+        "tuning": tuned,
+        "tuning_seeds": args.train_seeds,
+        "wrong": [
+            {"kind": r.kind, "name": r.name, "seed": r.seed, "found": r.found, "evidence": r.evidence}
+            for r in test
+            if r.found != r.kind
+        ],
+    }
+    if args.runs is not None:
+        tuning_runs, _ = judge_runs(args.runs, args.train_seeds, args.steps, args.jobs, args.limit)
+        judged, listed = judge_runs(args.runs, args.test_seeds, args.steps, args.jobs, args.limit)
+        note = (
+            f"{len(judged)} trained runs of {args.steps} steps on the embedded world, of seeds that no threshold was tuned on; "
+            "the embedding of the test videos. It is: what the source of the guard says."
+        )
+        result["tables"]["diagnosis-runs"] = confusion_table(judged, note)
+        result["runs"] = listed
+        result["tuning_with_runs"] = tune([*tuning, *tuning_runs])
+        result["summary"].append(goal("trained runs as their sources say, mean over kinds,", 100 * right(judged), unit=" %"))
+    write(args.out, result)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
