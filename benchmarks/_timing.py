@@ -52,7 +52,9 @@ def steps(config: RunConfig[Any], source: ArraySource, count: int, warm_up: int)
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         update = {"max_steps": count, "epochs": 10_000.0, "max_minutes": None, "out": Path(folder) / "run"}
-        train(config.model_copy(update=update), source=source, observers=(clock,))
+        result = train(config.model_copy(update=update), source=source, observers=(clock,))
+        if result.stopped is not None:
+            raise SystemExit(f"the run was {result.stopped} after {result.steps} steps: nothing was measured.")
     seconds = np.diff(clock.times)
     return {
         "first": float(seconds[0]),
