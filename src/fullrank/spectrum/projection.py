@@ -52,8 +52,8 @@ def select(
     """The same records of the same classes from every table, one row a record (the mean over its clips).
 
     ``num_classes``: so many drawn from ``seed``, or their names; None: five, or all of fewer. ``rows``: at most so many
-    records, as many of each class, drawn from ``seed``; records are matched by name over the tables. ``SettingError`` where a table has
-    no such label or class, ``DataError`` where the tables have no records of them in common.
+    records, as many of each class, drawn from ``seed``; they are matched by name over the tables. ``SettingError`` where a
+    table has no such label or class, ``DataError`` where the tables have no records of them in common.
     """
     for name, table in tables.items():
         if label not in table.labels:
