@@ -40,6 +40,14 @@ def test_rows_are_read_once_and_pairs_are_of_the_reservoir() -> None:
     assert found.values["uniformity"] == measure(X, "uniformity", rows=100, seed=4)
 
 
+def test_intervals_may_be_of_some_measures_only() -> None:
+    totals: list[int] = []
+    found = survey(X, bootstrap=20, intervals=["rankme", "two_nn"], on_replicate=totals.append)
+    assert {name for name, value in found.values.items() if value.replicates} == {"rankme", "two_nn"}
+    assert totals == [40] * 40
+    assert found.values["rankme"].value == float(found.values["rankme"])
+
+
 def test_without_groups_what_needs_them_says_so() -> None:
     found = survey(X)
     assert set(found.absent) == {"lidar", "lidar_renormalized", "lidar_of_rows", "alignment"}

@@ -55,6 +55,11 @@ class Measurement(float):
         return self
 
     @property
+    def value(self) -> float:
+        """The plain number."""
+        return float(self)
+
+    @property
     def warning(self) -> str | None:
         """Why a rank tells more about n than about the features."""
         if self.bound is None or self.n >= 2 * self.d:
@@ -138,13 +143,14 @@ def add_intervals(
     sample: Sample,
     replicates: int,
     seed: int,
-    on_replicate: Callable[[], None] | None = None,
+    on_replicate: Callable[[int], None] | None = None,
 ) -> None:
     """Set ``interval`` of each measurement: of rows, of different rows or of groups, as its definition asks.
 
-    ``on_replicate`` is told of each replicate of each of the (at most three) kinds.
+    ``on_replicate`` is told at each replicate how many there will be in all.
     """
-    for names, how in _kinds(values, sample):
+    kinds = _kinds(values, sample)
+    for names, how in kinds:
         drawn: dict[str, list[float]] = {name: [] for name in names}
         needed = [MEASURES[name] for name in names if MEASURES[name].needs == "spectrum"]
         forms = list(dict.fromkeys(each.form if each.has_eigenvalues else (True, each.normalized) for each in needed))
@@ -154,7 +160,7 @@ def add_intervals(
             for name in names:
                 drawn[name].append(_value_or_nan(MEASURES[name], spectra, part))
             if on_replicate:
-                on_replicate()
+                on_replicate(replicates * len(kinds))
         for name in names:
             _set_interval(values[name], np.array(drawn[name]), len(sample.rows))
 

@@ -1,7 +1,7 @@
 """Everything that can be said of one table of features, from one pass: each value with n, d, and an interval on request."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,16 +79,18 @@ def survey(
     *,
     groups: ArrayLike | None = None,
     bootstrap: int = 0,
+    intervals: Collection[str] | None = None,
     seed: int = 0,
     rows: int = ROWS,
     on_rows: Callable[[int], None] | None = None,
-    on_replicate: Callable[[], None] | None = None,
+    on_replicate: Callable[[int], None] | None = None,
 ) -> Survey:
     """Every measure of features [n, d] (array, tensor, file or table folder), from one pass over them.
 
     What needs rows is of a reservoir of at most ``rows`` of them, drawn with ``seed``. ``groups`` [n]: which rows belong
-    together, for LiDAR and alignment (of a table's folder: its records). ``bootstrap``: replicates for the intervals, each as
-    expensive as a survey of ``rows`` rows; 200 is usual.
+    together, for LiDAR and alignment (of a table's folder: its records). ``bootstrap``: replicates for the intervals (200 is
+    usual), each as expensive as a survey of ``rows`` rows; ``intervals``: of these measures only. ``on_rows`` is told of each
+    block how many rows it had, ``on_replicate`` at each replicate how many there will be.
 
     >>> import numpy as np
     >>> s = survey(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]))
@@ -108,7 +110,8 @@ def survey(
         except DataError as error:
             absent[name] = str(error)
     if bootstrap:
-        add_intervals(values, sample, bootstrap, seed, on_replicate)
+        wanted = {name: value for name, value in values.items() if intervals is None or name in intervals}
+        add_intervals(wanted, sample, bootstrap, seed, on_replicate)
     return Survey(
         analysis=analysis_of(spectra), values=values, absent=absent, rows=len(sample.rows), seed=seed, bootstrap=bootstrap
     )
