@@ -39,6 +39,7 @@ def test_uniformity_and_two_nn_are_loops_over_pairs(n: int) -> None:
     apart = torch.pdist(torch.from_numpy(unit)).square()
     assert samples.uniformity(x) == pytest.approx(apart.mul(-2).exp().mean().log().item(), abs=1e-10)
     distance = torch.cdist(torch.from_numpy(x), torch.from_numpy(x), compute_mode="donot_use_mm_for_euclid_dist")
+    assert samples.uniformity(np.zeros((5, 3))) == 0.0
     near = distance.sort(dim=1).values[:, 1:3]
     assert samples.two_nn(x) == pytest.approx(n / (near[:, 1] / near[:, 0]).log().sum().item(), abs=1e-8)
 

@@ -126,7 +126,7 @@ def linear_ramp_slope(spectrum: Spectrum) -> float:
     if len(sigma) < 2:
         return 0.0
     ramp = np.linspace(1.0, 0.0, len(sigma))
-    return float(np.polyfit(ramp, np.log(sigma + 1e-12), 1)[0])
+    return float(np.polyfit(ramp, np.log(sigma + 1e-12), 1)[0]) + 0.0
 
 
 def condition_number(spectrum: Spectrum) -> float:

@@ -41,17 +41,18 @@ def uniformity(x: Rows, *, t: float = 2.0) -> float:
     """Log of the mean over pairs of different rows of exp(-t ||u_i - u_j||^2), u the unit rows.
 
     Wang and Isola (ICML 2020, arXiv 2005.10242), t = 2. Uncentred, normalised. Range from about -2t = -4 (evenly
-    spread in many dimensions; healthy) to 0 (all directions equal; complete collapse). Invariant to rotation, order, and the
+    spread in many dimensions; healthy) to 0 (all directions equal, or all rows zero; complete collapse). Invariant to rotation, order, and the
     scale of each row.
 
     >>> round(uniformity(np.array([[1.0, 0], [-1, 0]])), 6)  # distance 2
     -8.0
     """
     unit = unit_rows(x)
+    lengths = np.einsum("nd,nd->n", unit, unit)  # 1, but of a row of zeros, which has no direction
     n, total = len(unit), 0.0
     for start in range(0, n, _BLOCK):
         cosine = unit[start : start + _BLOCK] @ unit.T
-        squares = np.clip(2.0 - 2.0 * cosine, 0.0, None)
+        squares = np.clip(lengths[start : start + _BLOCK, None] + lengths - 2.0 * cosine, 0.0, None)
         squares[np.arange(len(squares)), start + np.arange(len(squares))] = inf  # not a pair
         total += float(np.exp(-t * squares).sum())
     return log(total / (n * (n - 1)))

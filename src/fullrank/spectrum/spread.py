@@ -98,7 +98,8 @@ def self_cluster(spectrum: Spectrum) -> float:
     (||U U^T||_F^2 - e) / (n^2 - e), U the unit rows, e = n + n (n - 1) / d what random directions give (Tsitsulin, Munkhoeva
     and Perozzi, 2023, arXiv 2305.16562). As ||U U^T||_F^2 = n^2 sum_k mu_k^2 with the eigenvalues of the second moment of unit
     rows, it needs no n x n matrix. Uncentred, normalised, no epsilon. A little below 0 where rows are spread more evenly than
-    random ones; 1 where all lie along one line, also at a complete collapse; of d = 1 it says nothing and is 0.
+    random ones; 1 where all lie along one line, also at a complete collapse (but all rows zero: no direction, below 0);
+    of d = 1 it says nothing and is 0.
 
     >>> from fullrank.spectrum.covariance import spectrum_of
     >>> round(self_cluster(spectrum_of(np.array([[2.0, 0], [3.0, 0]]), centred=False, normalized=True)), 6)
