@@ -40,9 +40,9 @@ def coherence(x: Rows) -> float:
 def uniformity(x: Rows, *, t: float = 2.0) -> float:
     """Log of the mean over pairs of different rows of exp(-t ||u_i - u_j||^2), u the unit rows.
 
-    Wang and Isola (ICML 2020, arXiv 2005.10242), t = 2. Uncentred, normalised. Range from about -2t = -4 (evenly
-    spread in many dimensions; healthy) to 0 (all directions equal, or all rows zero; complete collapse). Invariant to rotation, order, and the
-    scale of each row.
+    Wang and Isola (ICML 2020, arXiv 2005.10242), t = 2. Uncentred, normalised. Range from about -2t = -4 (evenly spread in many
+    dimensions; healthy) to 0 (all directions equal, or all rows zero; complete collapse). Invariant to rotation, order, and
+    the scale of each row.
 
     >>> round(uniformity(np.array([[1.0, 0], [-1, 0]])), 6)  # distance 2
     -8.0
