@@ -1,6 +1,7 @@
 """The stages of a network are its maps, averaged, in the order of the data flow."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from fullrank.backbones.resnet import ResNet
 from fullrank.checkpoint.encoder import Encoder, untrained
+from fullrank.checkpoint.load import load
 from fullrank.config import RunConfig
+from fullrank.data.open import open_source
 from fullrank.data.sources.arrays import ArraySource
 from fullrank.errors import SettingError
 from fullrank.features.stages import stage_features
@@ -39,19 +43,17 @@ def test_a_network_without_stages_is_refused(encoder: Encoder, memory_source: Ca
         stage_features(encoder, memory_source())
 
 
-def test_a_file_of_another_codebase_has_stages_too(shared: Any, tmp_path: Any) -> None:
-    from PIL import Image
-
-    from fullrank.checkpoint.load import load
-    from fullrank.data.open import open_source
-
-    files = sorted((shared / "parity" / "moco_v2_resnet50").glob("*.pth*"))
-    if not files:
-        pytest.skip("the parity fixture is absent")
-    (tmp_path / "images").mkdir()
-    for i in range(3):
-        Image.effect_noise((64, 48), 40 + i).convert("RGB").save(tmp_path / "images" / f"{i}.png")
-    with torch.inference_mode():
-        found = stage_features(load(files[0]), open_source(tmp_path / "images"))
-    np.testing.assert_allclose(found["layer4"], found["representation"], atol=1e-4)
-    assert len(found["layer1"]) == 3
+def test_a_file_of_another_codebase_has_stages_too(video_folder: Path, tmp_path: Path) -> None:
+    """A narrow ResNet-18 in MoCo's layout, seen with MoCo's own preparation."""
+    torch.manual_seed(0)
+    backbone, projector = ResNet(18, 0.125), nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 8))
+    state = {f"module.encoder_q.{key}": tensor for key, tensor in backbone.state_dict().items()}
+    state |= {f"module.encoder_q.fc.{key}": tensor for key, tensor in projector.state_dict().items()}
+    torch.save({"epoch": 200, "state_dict": state}, tmp_path / "moco.pth.tar")
+    encoder = load(tmp_path / "moco.pth.tar")
+    found = stage_features(encoder, open_source(video_folder))
+    assert [rows.shape for rows in found.values()] == [(12, 8), (12, 16), (12, 32), (12, 64), (12, 64), (12, 8)]
+    np.testing.assert_allclose(found["layer4"], found["representation"], atol=1e-5)
+    own = encoder(encoder.preprocess(video_folder / "left"))
+    names = [i for i, name in enumerate(open_source(video_folder).record_ids) if name.startswith("left")]
+    np.testing.assert_allclose(found["representation"][names], own.representation, atol=1e-4)
