@@ -14,7 +14,7 @@ from fullrank.engine.alarms import Alarms
 from fullrank.engine.best import Best
 from fullrank.engine.observers import Lines, MetricsLog, StepEvent
 from fullrank.engine.probe import Probe
-from fullrank.engine.rings import Rings
+from fullrank.engine.rings import VIEWS, Rings
 from fullrank.errors import SettingError
 from fullrank.spectrum.alarms import few_points
 from fullrank.spectrum.bulk import bulk_measures
@@ -82,7 +82,7 @@ class CollapseMonitor:
     def on_step(self, event: StepEvent) -> str | None:
         """Measure what is due; return a sentence when training is to stop."""
         start = time.perf_counter()
-        batches = {name: torch.cat([o.features[name] for o in event.outputs]) for name in event.outputs[0].features}
+        batches = {name: _joined([o.features[name][:, :VIEWS] for o in event.outputs]) for name in event.outputs[0].features}
         self.rings.push(batches)
         self._fresh += 1
         self._steps += 1
@@ -219,6 +219,10 @@ class CollapseMonitor:
         if self.best.kept is not None:
             summary["best"] = self.best.kept
         self.lines.close()
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _flat(prefix: str, tree: dict[str, Any]) -> list[tuple[str, float]]:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fullrank.spectrum.rules import SPACES, space_of
+
 VIEWS = 2
-"""of a record that are kept, apart: the views of a record are no independent samples"""
+"""of a record that are kept, apart: the views of a record are no independent samples. Of predictions and teachers, one"""
 Place = tuple[str, int]
 """(name of the feature, number of the view)"""
 
@@ -52,7 +54,7 @@ class Rings:
     def push(self, batches: Mapping[str, Tensor]) -> None:
         """Append {feature: [batch, views, d]}."""
         for name, batch in batches.items():
-            for view in range(min(VIEWS, batch.shape[1])):
+            for view in range(min(VIEWS if space_of(name) in SPACES else 1, batch.shape[1])):
                 ring = self.by_place.setdefault((name, view), Ring(self.rows))
                 ring.push(batch[:, view])
 
