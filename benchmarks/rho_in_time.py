@@ -28,8 +28,9 @@ def table(result: dict[str, Any]) -> dict[str, Any]:
         f"tiny recipes, {result['steps']} steps each, so that a larger rho sees more clips; {world.num_train} training videos "
         f"of {world.num_frames / world.frames_per_second:g} s with a cut every {cut:g} s, {world.num_test} test videos, "
         f"{study.NUM_CLIPS} clips each. Accuracies in %, of the mean of a video's clips. Effective ranks of the "
-        "representation: of the videos' means, and of clips without their video's mean. Variance of clips in %: "
-        "within videos, between the ten digits, between the eight motions. Mean (range) over seeds."
+        "representation: of the videos' means, and of clips without their video's mean. Apart: the most between the starts of "
+        "two clips. The last three: the share of the variance of clips within videos, between the ten digits, between the "
+        "eight motions. Mean (range) over seeds."
     )
     return {"header": study.HEADER, "rows": study.lines(result["rows"]), "note": note}
 
