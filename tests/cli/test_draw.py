@@ -135,6 +135,20 @@ def test_measures_against_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "Did you mean 'knn'" in said(capsys, *argv, "--accuracy", "kn")
 
 
+def test_a_measure_that_orders_nothing_is_left_out_or_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"method": f"m{i}", "knn": i / 10, "ranks": {"embedding": {"nesum": i, "numerical_rank": 8}}} for i in range(6)]
+    (tmp_path / "runs.json").write_text(json.dumps(rows))
+    argv = ["draw", "accuracy", str(tmp_path / "runs.json"), "--out", str(tmp_path / "a.svg")]
+    assert main(argv) == 0
+    assert "left out: embedding numerical_rank" in capsys.readouterr().err.replace("\n", " ")
+    assert "one value in all" in said(capsys, *argv, "--measures", "embedding numerical_rank")
+    (tmp_path / "runs.json").write_text(json.dumps([{**row, "knn": 0.5} for row in rows]))
+    assert main(argv) == 2
+    assert "No measure is left" in capsys.readouterr().err
+
+
 def test_names_of_inputs(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = str(tables / "one")
     assert "name each input once. Got 2 for 1" in said(capsys, "draw", "gap", one, "--labels", "a", "b")

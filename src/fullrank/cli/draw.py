@@ -205,9 +205,17 @@ def _accuracy(args: Arguments, width: float) -> Drawn:
     runs = [run for path in args.inputs for run in read_scored_runs(path)]
     known = list(dict.fromkeys(name for run in runs for name in run.accuracies))
     accuracy = args.accuracy or known[0]
-    measures = list(args.measures) or list(dict.fromkeys(name for run in runs for name in run.measures))
     by_group = args.by == "method" and len({run.group for run in runs}) > 1
-    found = [against_accuracy.relation(runs, name, accuracy, by_group=by_group) for name in measures]
+    found = []
+    for name in args.measures or dict.fromkeys(name for run in runs for name in run.measures):
+        try:
+            found.append(against_accuracy.relation(runs, name, accuracy, by_group=by_group))
+        except DataError as error:
+            if args.measures:
+                raise
+            _io.notes.print(f"left out: {error}", markup=False)
+    if not found:
+        raise DataError(f"{accuracy} must differ over at least 4 runs that have a measure. No measure is left; see above.")
     rows = [[one.measure, one.tau.value, one.tau.low, one.tau.high, one.tau.num_runs] for one in found]
     what = f"methods ({found[0].tau.num_units})" if by_group else "runs"
     title = f"Kendall's tau with {accuracy}; 95 % interval drawn over {what}"
