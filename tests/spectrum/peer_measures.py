@@ -1,7 +1,7 @@
 """Measures of other libraries of the same features; runs in their environment: python peer_measures.py FEATURES GROUPS ANSWERS.
 
-FEATURES: .npy [n, d], rows of a group one after the other; GROUPS: how many. ANSWERS: JSON {name: value, or {"absent": why}}. Of
-stable-pretraining only the two callbacks run: what their files import for other ends is made up.
+FEATURES: .npy [tables, n, d], rows of a group one after the other; GROUPS: how many. ANSWERS: JSON, a table {name: value, or
+{"absent": why}}. Of stable-pretraining only the two callbacks run: what their files import for other ends is made up.
 """
 
 import importlib
@@ -92,14 +92,18 @@ def vendi_score(x: np.ndarray, groups: int) -> dict[str, float]:
     return {"vendi-score": float(score_dual(x))}
 
 
-def main(features: str, groups: str, out: str) -> None:
-    x, found = np.load(features), {}
+def answer(x: np.ndarray, groups: int) -> dict[str, object]:
+    found: dict[str, object] = {}
     for ask in (reptrix, stable_pretraining_rankme, stable_pretraining_lidar, iso_score, vendi_score):
         try:
-            found |= ask(x.copy(), int(groups))
+            found |= ask(x.copy(), groups)
         except ImportError as error:
             found[ask.__name__] = {"absent": str(error)}
-    Path(out).write_text(json.dumps(found))
+    return found
+
+
+def main(features: str, groups: str, out: str) -> None:
+    Path(out).write_text(json.dumps([answer(x, int(groups)) for x in np.load(features)]))
 
 
 if __name__ == "__main__":
