@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from fullrank.backbones.build import backbone_factory, load_weights
 from fullrank.backbones.resnet import to_channels_last
 from fullrank.checkpoint.encoding import Encoding
+from fullrank.checkpoint.interop._backbones import flags_of
 from fullrank.checkpoint.interop._layout import flat
 from fullrank.checkpoint.interop.identify import identify
 from fullrank.checkpoint.reading import read_weights
 from fullrank.checkpoint.save import FILE, hash_of_tensors, load_checkpoint, read_run
-from fullrank.config import RunConfig
+from fullrank.config import BackboneConfig, RunConfig
 from fullrank.data.clips import clip_spec, uniform_fractions
 from fullrank.data.loader import in_order
 from fullrank.data.open import open_source
+from fullrank.data.source import Source
+from fullrank.data.sources.single import SingleSource, is_single
 from fullrank.errors import CheckpointError, SettingError
 from fullrank.methods._method import Method, available, load_method
 from fullrank.teacher import Teacher
@@ -63,8 +66,11 @@ class Encoder:
         return Encoding(representation=representation.float(), embedding=None if embedding is None else embedding.float())
 
     def preprocess(self, path: str | Path) -> Tensor:
-        """The centre clip of every video or image of ``path``: [records, channels, time, height, width], normalised."""
-        source = open_source(Path(path))
+        """The centre clip of a video or image, or of all those of a folder or list, normalised.
+
+        [records, channels, time, height, width].
+        """
+        source: Source = SingleSource(Path(path)) if is_single(Path(path)) else open_source(Path(path))
         batches = in_order(source, self.clip_spec, uniform_fractions(1), batch_size=max(len(source), 1), num_workers=0)
         augmentation = type(self.method).views(self.config.method).groups[0].augmentation
         views = [
@@ -94,9 +100,25 @@ def build_method(config: RunConfig[Any], num_records: int, *, weights: bool = Fa
         start = backbone_weights(config.backbone.weights) if config.backbone.weights else None
         roles = {role: backbone_weights(own.weights) for role, own in config.roles.items() if own.weights}
     backbones = backbone_factory(config.backbone, start, roles=config.roles, role_weights=roles)
-    method = cls(config.method, backbones, num_records)
+    try:
+        method = cls(config.method, backbones, num_records)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{_own_settings(config.backbone)}") from error
     backbones.check_roles()
     return to_channels_last(method)  # type: ignore[return-value]
+
+
+def _own_settings(config: BackboneConfig) -> str:
+    """Which flags would give the backbone the settings of its weights' file, where that is another codebase's."""
+    path = config.weights
+    if path is None or path.is_dir() or path.name == FILE:
+        return ""
+    try:
+        network: Any = identify(path).network
+    except CheckpointError:
+        return ""
+    flags = flags_of(network.backbone.config, config)
+    return f" Its own: {flags}" if flags else ""
 
 
 def read_config(folder: Path) -> tuple[RunConfig[Any], dict[str, Any]]:
@@ -148,7 +170,17 @@ def backbone_weights(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"{path} must hold a state dict of tensors. `fullrank inspect {path}` says what it holds.")
     try:
-        return dict(identify(path).network.backbone.state_dict())  # type: ignore[union-attr]
+        return _with_statistics(identify(path).network.backbone)  # type: ignore[arg-type]
     except CheckpointError:  # no layout that is known: as it stands, and whoever loads it says what does not fit
         below = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
         return below or tensors
+
+
+def _with_statistics(backbone: nn.Module) -> dict[str, Tensor]:
+    """The state dict; of norms that come without statistics (older DPC files), those of the start: mean 0, variance 1."""
+    state = dict(backbone.state_dict())
+    for name, part in backbone.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
+            fresh = nn.BatchNorm1d(part.num_features).state_dict()
+            state |= {f"{name}.{key}": tensor for key, tensor in fresh.items() if f"{name}.{key}" not in state}
+    return state

@@ -12,6 +12,8 @@ from fullrank.checkpoint.interop.identify import Identified, identify
 from fullrank.checkpoint.save import hash_of_tensors
 from fullrank.data.open import open_source
 from fullrank.data.positions import positions
+from fullrank.data.source import Source
+from fullrank.data.sources.single import SingleSource, is_single
 from fullrank.errors import CheckpointError, SettingError, did_you_mean
 from fullrank.types import Clip, Preparation
 from fullrank.views.prepare import prepare
@@ -61,11 +63,11 @@ class ImportedEncoder:
         return Encoding(embedding_is_normalized=found["embedding_raw"] is not None, **found)
 
     def preprocess(self, path: str | Path, clips: int = 1, crops: int = 1) -> Tensor:
-        """Every video or image of ``path`` as the codebase prepares it, one view after the other of each record.
+        """A video or image, or all those of a folder or list, as the codebase prepares it: each record's views in a row.
 
         [records * clips * crops, channels, time, crop, crop]; DPC: [.., blocks, channels, time, crop, crop].
         """
-        source = open_source(Path(path))
+        source: Source = SingleSource(Path(path)) if is_single(Path(path)) else open_source(Path(path))
         views = []
         for index in range(len(source)):
             chosen = source.read_chosen(index, lambda times, rate: positions(self.preparation, times, rate, clips))

@@ -8,10 +8,11 @@ from torch import nn
 
 import fullrank
 from fullrank.backbones.resnet import ResNet
-from fullrank.checkpoint.encoder import backbone_weights
+from fullrank.checkpoint.encoder import backbone_weights, build_method
 from fullrank.checkpoint.interop._heads import head
 from fullrank.checkpoint.interop._layout import flat, match
 from fullrank.checkpoint.interop.identify import LAYOUTS, describe, identify
+from fullrank.config import BackboneConfig
 from fullrank.errors import CheckpointError
 
 
@@ -49,6 +50,17 @@ def test_any_training_starts_from_it(tmp_path) -> None:
     weights = backbone_weights(file)
     assert set(weights) == set(backbone.state_dict())
     assert all(torch.equal(weights[key], tensor) for key, tensor in backbone.state_dict().items())
+
+
+def test_a_recipe_with_another_backbone_is_told_the_flags(tmp_path, vicreg_settings) -> None:
+    file, *_ = small_vicreg(tmp_path)
+    config = vicreg_settings(backbone=BackboneConfig(width=0.25, stem="cifar", temporal="slow", weights=file))
+    with pytest.raises(
+        CheckpointError, match=r"Its own: --backbone.width 0.125 --backbone.stem imagenet --backbone.temporal 2d$"
+    ):
+        build_method(config, 8, weights=True)
+    own = BackboneConfig(width=0.125, weights=file)
+    assert build_method(vicreg_settings(backbone=own), 8, weights=True)
 
 
 def test_ballast_is_dropped_with_a_reason_and_unknown_keys_make_it_likely(tmp_path) -> None:

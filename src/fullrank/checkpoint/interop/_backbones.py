@@ -13,6 +13,24 @@ from fullrank.config import BackboneConfig
 from fullrank.errors import CheckpointError
 
 WHOLE_FILE = "Copy the file again, or name its layout with --layout."
+HOW_TO_TRAIN = ("weights", "drop_path", "zero_init_residual")
+"""settings of a backbone that no file decides"""
+
+
+def flags_of(config: BackboneConfig, beside: BackboneConfig) -> str:
+    """The flags of `fullrank train` that make a recipe's backbone ``beside`` that of ``config``; empty where they agree.
+
+    >>> flags_of(BackboneConfig(name="vit", class_token=False), BackboneConfig(width=0.5))
+    '--backbone.name vit --backbone.width 1.0 --backbone.no-class-token'
+    """
+    flags = []
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if name in HOW_TO_TRAIN or value == getattr(beside, name):
+            continue
+        word = name.replace("_", "-")
+        flags.append(f"--backbone.{'' if value else 'no-'}{word}" if isinstance(value, bool) else f"--backbone.{word} {value}")
+    return " ".join(flags)
 
 
 def blocks_of(state: State, stage: str) -> int:

@@ -26,8 +26,10 @@ from fullrank.checkpoint.interop import (
     videomae,
     vjepa,
 )
+from fullrank.checkpoint.interop._backbones import flags_of
 from fullrank.checkpoint.interop._layout import Layout, Match, State, flat, match
 from fullrank.checkpoint.reading import read_weights
+from fullrank.config import BackboneConfig
 from fullrank.errors import CheckpointError, did_you_mean
 from fullrank.types import Preparation
 
@@ -73,7 +75,6 @@ class Identified:
 def describe(found: Identified) -> dict[str, Any]:
     """What is in the file, as plain data for people: codebase, sizes, what is dropped and why, how sure."""
     network: Any = found.network
-    given = network.backbone.config.model_dump(mode="json", exclude_defaults=True)
     reasons: dict[str, int] = {}
     for why in found.match.dropped.values():
         reasons[why] = reasons.get(why, 0) + 1
@@ -83,7 +84,7 @@ def describe(found: Identified) -> dict[str, Any]:
         "method": found.method,
         "certainty": found.certainty,
         "epoch": found.epoch,
-        "backbone": " ".join(f"--backbone.{name.replace('_', '-')} {value}" for name, value in given.items()) or "as default",
+        "backbone": flags_of(network.backbone.config, BackboneConfig()) or "as default",
         "representation": network.embed_dim,
         "embedding": _width(network),
         "parameters": {
