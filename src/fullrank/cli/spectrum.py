@@ -303,4 +303,9 @@ def _of_input(measured: Measured) -> dict[str, Any]:
 
 
 def _of_space(survey: "Survey") -> dict[str, Any]:
-    return {"measures": survey.document(), "curves": survey.curves(), "warnings": survey.warnings}
+    return {
+        "measures": survey.document(),
+        "curves": survey.curves(),
+        "sampled_rows": survey.rows,
+        "warnings": survey.warnings,
+    }

@@ -33,9 +33,6 @@ class Survey:
     """{measure: why it has no value}"""
     rows: int
     """of the reservoir that measures of rows, and intervals, are of"""
-    seed: int
-    bootstrap: int
-    """replicates of the intervals; 0: there are none"""
 
     @property
     def warnings(self) -> list[str]:
@@ -112,6 +109,4 @@ def survey(
     if bootstrap:
         wanted = {name: value for name, value in values.items() if intervals is None or name in intervals}
         add_intervals(wanted, sample, bootstrap, seed, on_replicate)
-    return Survey(
-        analysis=analysis_of(spectra), values=values, absent=absent, rows=len(sample.rows), seed=seed, bootstrap=bootstrap
-    )
+    return Survey(analysis=analysis_of(spectra), values=values, absent=absent, rows=len(sample.rows))
