@@ -42,6 +42,16 @@ def test_kinetics_by_pyslowfasts_csv_and_by_folders(tmp_path) -> None:
     assert labels_of(listed) == ["399", "0"]
 
 
+def test_two_classes_may_have_files_of_one_name(tmp_path) -> None:
+    videos(tmp_path, "val/abseiling/1.mp4", "val/zumba/1.mp4", "train/abseiling/1.mp4")
+    source = VideoSetSource(tmp_path, "kinetics400", "val")
+    assert list(source.record_ids) == ["val/abseiling/1.mp4", "val/zumba/1.mp4"]
+    assert labels_of(source) == ["abseiling", "zumba"]
+    assert list(VideoSetSource(tmp_path, "kinetics400", "train").record_ids) == ["train/abseiling/1.mp4"]
+    (tmp_path / "trainlist01.txt").write_text("abseiling/1.mp4 1\nzumba/1.mp4 2\n")
+    assert [name.split("/")[1] for name in VideoSetSource(tmp_path, "ucf101", "train1").record_ids] == ["abseiling", "zumba"]
+
+
 def test_ucf101_splits(tmp_path) -> None:
     lists = tmp_path / "ucfTrainTestlist"
     lists.mkdir()
@@ -63,6 +73,10 @@ def test_hmdb51_splits(tmp_path) -> None:
     videos(tmp_path, "brush_hair/a.avi", "brush_hair/b.avi", "brush_hair/c.avi", "wave/d.avi")
     assert labels_of(VideoSetSource(tmp_path, "hmdb51", "train1")) == ["brush_hair"]
     assert labels_of(VideoSetSource(tmp_path, "hmdb51", "test")) == ["brush_hair", "wave"]
+    (tmp_path / "wave_test_split3.txt").write_text("d.avi 1\n")
+    assert list(VideoSetSource(tmp_path, "hmdb51", "train3").record_ids) == ["wave/d.avi"]
+    with pytest.raises(DataError, match="test_split2.txt"):
+        VideoSetSource(tmp_path, "hmdb51", "test2")
 
 
 def test_something_something(tmp_path) -> None:

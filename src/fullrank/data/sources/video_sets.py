@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,15 @@ class Entry:
 
     stem: str
     label: str | None
+    folder: str = ""
+    """in which the file lies, where the list says it: two classes may have files of one name"""
+
+    file: Path | None = None
+    """where there is no list, but the file itself"""
+
+    def found_in(self, files: Mapping[str, Path]) -> Path | None:
+        """The file, wherever it lies, but rather in its folder."""
+        return self.file or files.get(f"{self.folder}/{self.stem}") or files.get(self.stem)
 
 
 class VideoSetSource(FileSource):
@@ -50,12 +59,12 @@ class VideoSetSource(FileSource):
         split = checked_split(name, split)
         entries = list(_entries(path, name, split))
         files = _on_disk(path)
-        found = [(entry, files[entry.stem]) for entry in entries if entry.stem in files]
+        found = [(entry, file) for entry in entries if (file := entry.found_in(files))]
         if not found:
             example = entries[0].stem if entries else "nothing"
             raise DataError(
                 f"{path} must hold the videos of {name}'s split {split}. Got none of {len(entries)} (the first is {example}) "
-                f"among {len(files)} videos; give the folder that holds lists and videos."
+                f"among {len(set(files.values()))} videos; give the folder that holds lists and videos."
             )
         self.missing = len(entries) - len(found)
         self._files = [MediaFile(path=file) for _, file in found]
@@ -88,10 +97,11 @@ def checked_split(name: str, split: str) -> str:
 
 
 def _on_disk(root: Path) -> dict[str, Path]:
-    """{name without ending: file} of every video below ``root``."""
+    """{name without ending: file} of every video below ``root``, and the same behind the name of its folder and a slash."""
     if not root.is_dir():
         raise DataError(f"--data.path must be the folder that holds lists and videos. Got {root}, which is none.")
-    return {file.stem: file for file in sorted(root.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES}
+    videos = [file for file in sorted(root.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES]
+    return {file.stem: file for file in videos} | {f"{file.parent.name}/{file.stem}": file for file in videos}
 
 
 def _entries(root: Path, name: str, split: str) -> Iterator[Entry]:
@@ -113,7 +123,7 @@ def _kinetics(root: Path, split: str) -> Iterator[Entry]:
         folder = root / split if (root / split).is_dir() else root
         for file in sorted(folder.glob("*/*")):
             if file.suffix.lower() in VIDEO_SUFFIXES:
-                yield Entry(stem=file.stem, label=file.parent.name)
+                yield Entry(stem=file.stem, label=file.parent.name, file=file)
         return
     with official.open(newline="", encoding="utf-8") as opened:
         first = opened.readline()
@@ -122,7 +132,7 @@ def _kinetics(root: Path, split: str) -> Iterator[Entry]:
             for line in opened:
                 path, _, label = line.strip().replace(",", " ").rpartition(" ")
                 if path:
-                    yield Entry(stem=Path(path).stem, label=label)
+                    yield Entry(stem=Path(path).stem, label=label, folder=Path(path).parent.name)
             return
         for row in csv.DictReader(opened):
             stem = f"{row['youtube_id']}_{int(float(row['time_start'])):06d}_{int(float(row['time_end'])):06d}"
@@ -137,7 +147,7 @@ def _ucf101(root: Path, split: str) -> Iterator[Entry]:
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.strip():
             path = Path(line.split()[0])
-            yield Entry(stem=path.stem, label=path.parent.name)
+            yield Entry(stem=path.stem, label=path.parent.name, folder=path.parent.name)
 
 
 def _hmdb51(root: Path, split: str) -> Iterator[Entry]:
@@ -151,7 +161,7 @@ def _hmdb51(root: Path, split: str) -> Iterator[Entry]:
         for line in file.read_text(encoding="utf-8").splitlines():
             name, _, use = line.strip().rpartition(" ")
             if name and use == wanted:
-                yield Entry(stem=Path(name.strip()).stem, label=label)
+                yield Entry(stem=Path(name.strip()).stem, label=label, folder=label)
 
 
 def _ssv2(root: Path, split: str) -> Iterator[Entry]:
