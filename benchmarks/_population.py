@@ -77,6 +77,12 @@ def _dead_directions(rng: np.random.Generator, n: int, d: int) -> Rows:
     return rng.normal(size=(n, r)) @ _turn(rng, d)[:r] + 1e-7 * rng.normal(size=(n, d))
 
 
+def _noisy_directions(rng: np.random.Generator, n: int, d: int) -> Rows:
+    """Up to half of the directions are used, evenly, beside noise that raises the effective rank."""
+    r = max(2, int(rng.uniform(0.1, 0.45) * min(n, d)))
+    return rng.normal(size=(n, r)) @ _turn(rng, d)[:r] + 10.0 ** rng.uniform(-4, -1.5) * rng.normal(size=(n, d))
+
+
 def _points(rng: np.random.Generator, n: int, d: int) -> Rows:
     """K points, the rows at one at most a quarter as far apart as they."""
     k = int(rng.integers(2, max(3, min(40, n // 24))))
@@ -135,6 +141,7 @@ PLAIN: tuple[tuple[str, str, str, Callable[[np.random.Generator, int, int], Rows
     ("healthy", "ReLU", "representation", _relu),
     ("dimensional", "low rank", "embedding", _low_rank),
     ("dimensional", "rank one", "embedding", _rank_one),
+    ("dimensional", "noisy directions", "embedding", _noisy_directions),
     ("dimensional", "dead directions", "representation", _dead_directions),
     ("cluster", "points", "embedding", _points),
     ("cluster", "one-hot", "embedding", _one_hot),

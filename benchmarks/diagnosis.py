@@ -37,6 +37,7 @@ TUNED = {
     "cluster_gap": np.linspace(1.05, 4.0, 60),
     "low_rank_ratio": np.linspace(0.02, 0.4, 39),
     "unused_ratio": np.linspace(0.2, 0.95, 31),
+    "cliff_factor": np.geomspace(1.2, 30.0, 40),
     "within_share": np.geomspace(1e-4, 0.1, 31),
     "within_rank_ratio": np.linspace(0.01, 0.5, 50),
 }

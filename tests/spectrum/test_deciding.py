@@ -107,3 +107,38 @@ def test_wide_tables_get_fewer_resamples() -> None:
 def test_two_rows_cannot_be_drawn_again() -> None:
     with pytest.raises(DataError, match="--resamples 0"):
         diagnose_features({"embedding": RNG.normal(size=(2, D))}, resamples=50)
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-2, 3e-2])
+def test_noise_does_not_hide_that_a_quarter_of_the_directions_is_used(noise: float) -> None:
+    """It raises the effective rank; the cliff stays where it is."""
+    d, r = 64, 16
+    turn = np.linalg.qr(RNG.normal(size=(d, d)))[0]
+    x = RNG.normal(size=(800, r)) @ turn[:r] + noise * RNG.normal(size=(800, d))
+    found = diagnose_features({"embedding": x}, resamples=5)
+    assert (found.verdict, found.confidence) == ("dimensional", 1.0)
+    assert found.evidence["embedding"]["cliff_directions"] == r
+    assert "after 16 directions the spectrum falls" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        RNG.normal(size=(300, 64)),
+        RNG.normal(size=(65, 64)),
+        RNG.normal(size=(64, 300)),
+        RNG.normal(size=(300, 64)) / np.arange(1, 65),
+        RNG.normal(size=(300, 64)) * np.where(np.arange(64) == 0, 8.0, 1.0),
+        RNG.normal(size=(300, 64)) * np.where(np.arange(64) < 50, 1.0, 1e-3),
+    ],
+    ids=["isotropic", "n = d + 1", "n < d", "power law", "one strong direction", "a few dead directions"],
+)
+def test_no_cliff_is_seen_where_none_is(x: np.ndarray) -> None:
+    assert diagnose_features({"embedding": x}, resamples=0).verdict == "healthy"
+
+
+def test_equal_rows_have_no_cliff() -> None:
+    from fullrank.spectrum.covariance import spectrum_of
+    from fullrank.spectrum.deciding import cliff_measures
+
+    assert cliff_measures(spectrum_of(np.ones((9, 4)))) == {"cliff_directions": 0, "cliff_factor": 1.0}

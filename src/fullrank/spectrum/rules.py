@@ -18,10 +18,11 @@ SEVERITY: tuple[Kind, ...] = ("untrained", "healthy", "mean_shift", "temporal", 
 SPACES = ("representation", "embedding")
 NEEDED = ("n", "d", "std", "normalized_std", "mean_cosine")
 TAKEN = (
-    *("std", "mean_cosine", "negative_share", "effective_rank", "numerical_rank"),
+    *("std", "mean_cosine", "negative_share", "effective_rank", "numerical_rank", "cliff_directions", "cliff_factor"),
     *("clusters", "cluster_gap", "clustered_ratio"),
     *("within_share", "within_effective_rank", "within_bound"),
     *("between_effective_rank", "between_numerical_rank", "between_bound"),
+    *("between_cliff_directions", "between_cliff_factor"),
 )
 """of the measures, what the rules read where it is there"""
 SIGNED = 0.01
@@ -95,7 +96,10 @@ def _is_low(numbers: Evidence, limits: Thresholds) -> bool:
     if bound < 2:
         return False
     low = numbers[f"{part}effective_rank"] < limits.low_rank_ratio * bound
-    return bool(low or numbers.get(f"{part}numerical_rank", bound) < limits.unused_ratio * bound)
+    used = numbers.get(f"{part}numerical_rank", bound)
+    if numbers.get(f"{part}cliff_factor", 1.0) > limits.cliff_factor:
+        used = min(used, numbers[f"{part}cliff_directions"])
+    return bool(low or used < limits.unused_ratio * bound)
 
 
 def _is_shifted(numbers: Evidence, limits: Thresholds) -> bool:

@@ -2,6 +2,8 @@
 
 from fullrank.spectrum.rules import Evidence, Kind
 
+SHOWN_CLIFF = 5.0
+"""a step of the spectrum that is worth a word"""
 COUNTED_MANY = 2
 """rows for each dimension, below which a rank mostly tells the rows"""
 
@@ -20,7 +22,7 @@ def sentence(space: str, kind: Kind, e: Evidence) -> str:
         )
     if kind == "dimensional":
         cosine = f"mean cosine {e['mean_cosine']:.2f} between different records"
-        return f"The {space} has collapsed in dimension: {rank(e)}; rows still differ ({cosine})."
+        return f"The {space} has collapsed in dimension: {rank(e)}{_cliff(e)}; rows still differ ({cosine})."
     if kind == "temporal":
         return (
             f"The {space} has collapsed in time: records differ (effective rank {e['between_effective_rank']:.1f} of at most "
@@ -49,6 +51,15 @@ def rank(e: Evidence) -> str:
     limit = "n - 1" if e["n"] - 1 < e["d"] else "the width"
     used = f", {e['numerical_rank']} directions used at all" if "numerical_rank" in e else ""
     return f"effective rank {e['effective_rank']:.1f} of at most {e['bound']} ({limit}){used}"
+
+
+def _cliff(e: Evidence) -> str:
+    """Where the spectrum breaks off, if it does so at once and early."""
+    factor, directions = e.get("cliff_factor", 1.0), e.get("cliff_directions", 0)
+    if factor < SHOWN_CLIFF or directions >= e["bound"]:
+        return ""
+    how = f"{factor:,.0f} times" if factor < 1e6 else "more than a million times"
+    return f", and after {directions} direction{'s' * (directions != 1)} the spectrum falls {how}"
 
 
 def _rest(e: Evidence) -> str:

@@ -29,7 +29,9 @@ class Thresholds:
     low_rank_ratio: float = 0.1
     """dimensional below this effective rank / min(n - 1, d)"""
     unused_ratio: float = 0.6
-    """dimensional below this share of directions used at all: numerical rank / min(n - 1, d)"""
+    """dimensional below this share of directions used at all: those above a cliff, or the numerical rank, / min(n - 1, d)"""
+    cliff_factor: float = 5.0
+    """a cliff is a step of the singular values by more than this (``deciding.cliff_measures``)"""
     within_share: float = 0.005
     """temporal below this share of the variance within records"""
     within_rank_ratio: float = 0.1
