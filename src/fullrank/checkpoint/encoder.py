@@ -13,7 +13,7 @@ from fullrank.checkpoint.interop._backbones import flags_of
 from fullrank.checkpoint.interop._layout import flat
 from fullrank.checkpoint.interop.identify import identify
 from fullrank.checkpoint.reading import read_weights
-from fullrank.checkpoint.save import FILE, hash_of_tensors, load_checkpoint, read_run
+from fullrank.checkpoint.save import FILE, OURS, hash_of_tensors, load_checkpoint, read_run
 from fullrank.config import BackboneConfig, RunConfig
 from fullrank.data.clips import clip_spec, uniform_fractions
 from fullrank.data.loader import in_order
@@ -111,7 +111,7 @@ def build_method(config: RunConfig[Any], num_records: int, *, weights: bool = Fa
 def _own_settings(config: BackboneConfig) -> str:
     """Which flags would give the backbone the settings of its weights' file, where that is another codebase's."""
     path = config.weights
-    if path is None or path.is_dir() or path.name == FILE:
+    if path is None or path.is_dir() or path.name in OURS:
         return ""
     try:
         network: Any = identify(path).network
@@ -163,7 +163,7 @@ def backbone_weights(path: Path) -> dict[str, Tensor]:
 
     ``CheckpointError`` where the file cannot be read or holds no tensors.
     """
-    if path.is_dir() or path.name == FILE:
+    if path.is_dir() or (path.name in OURS and (path.parent / "config.json").exists()):
         state: dict[str, Tensor] = load_checkpoint(path)["method"]
         return {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
     tensors, _ = flat(read_weights(path))
