@@ -40,7 +40,7 @@ def figure(maps: Sequence[Map], member: NDArray[np.int64], classes: Sequence[str
     # about square once titles have their room; a fixed aspect would push the titles out of the figure
     height = side + 0.25 + 0.13 * max(title.count("\n") for title in titles)
     drawn, grid = panels(len(maps), width_inches, height, columns=beside, extra_inches=0.16 * lines)
-    size = max(3.0, 14.0 - len(member) / 80) * (0.6 if side < 2 else 1.0)
+    size = max(3.0, 18.0 - len(member) / 60) * (0.5 if side < 2 else 1.0)
     for panel, one, title in zip(grid, maps, titles, strict=True):
         for i in range(max(1, len(classes))):
             rows = member == i
