@@ -23,6 +23,7 @@ def event(step: int, losses: dict[str, float] | None = None, promised: dict[str,
     return SimpleNamespace(
         ctx=SimpleNamespace(step=step, total_steps=1000),
         losses=losses or {},
+        grad_norm=1.0,
         metrics={},
         elapsed_seconds=float(step),
         method=SimpleNamespace(at_collapse=lambda batch_size: promised or {}),
@@ -54,6 +55,14 @@ def test_what_is_not_finite_is_an_alarm_at_once(tmp_path: Path) -> None:
     assert (found["kind"], found["began"], found["space"]) == ("non_finite", 10, "embedding")
     assert mine.cheap(event(20), {"embedding": HEALTHY}, []) is None
     assert mine.calm
+
+
+def test_so_is_a_gradient_that_the_loss_does_not_show_yet(tmp_path: Path) -> None:
+    mine, now = alarms(tmp_path), event(10)
+    now.grad_norm = float("inf")
+    found = mine.cheap(now, {"embedding": HEALTHY}, [])
+    assert found is not None
+    assert (found["kind"], found["space"]) == ("non_finite", "gradient")
 
 
 def test_a_loss_at_its_collapse_value_must_stay_there(tmp_path: Path) -> None:

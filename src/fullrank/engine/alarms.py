@@ -1,5 +1,6 @@
 """The alarms of a run: what stands, since when, and what was withdrawn. The rules themselves are spectrum/alarms.py."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,6 +65,8 @@ class Alarms:
             found["output"] = rules.by_metrics(self.signs, metrics)
         found["loss"] = self._loss(event, measures)
         found |= {name: None for name in (*self.began, *self.suspected) if name.endswith(NOT_FINITE)}
+        if not math.isfinite(float(event.grad_norm)):
+            not_finite = [*not_finite, "gradient"]
         for name in not_finite:
             sentence = f"The {name.replace('_', ' ')} is not finite: NaN or infinity in a batch."
             found[f"{name}{NOT_FINITE}"] = {"kind": "non_finite", "sentence": sentence, "evidence": {}}
