@@ -51,6 +51,16 @@ def test_state_dicts_come_back(tmp_path, to, temporal) -> None:
         assert torch.equal(found.network.classifier(h), encoder.network.classifier(h))
 
 
+def test_a_backbone_alone_comes_back_too(tmp_path) -> None:
+    torch.save(warm(ResNet(50, 0.125, temporal="slow")).state_dict(), tmp_path / "from.pth")
+    encoder = load_imported(tmp_path / "from.pth")
+    export(encoder, "pytorchvideo", tmp_path / "x.pth")
+    found = load_imported(tmp_path / "x.pth")
+    assert (found.found.layout.name, found.found.method) == ("pytorchvideo", "a backbone alone")
+    x = torch.randn(2, 3, 8, 64, 64)
+    assert torch.equal(found(x).representation, encoder(x).representation)
+
+
 def test_safetensors_hold_the_backbone(tmp_path, vicreg_settings) -> None:
     from safetensors.torch import load_file
 

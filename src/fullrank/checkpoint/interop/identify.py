@@ -180,11 +180,15 @@ def _unknown(path: Path, tensors: State, matches: list[Match], reasons: list[tup
             f"{_some(list(tensors))}."
         )
     described = "; ".join(
-        f"{found.layout.name} lacks {_plain(found.missing)} and has no place for {len(found.unknown)} of {len(tensors)} keys"
-        f" ({_some(found.unknown)})"
-        for found in near
+        f"{found.layout.name} lacks {_plain(found.missing)}{_homeless(found, len(tensors))}" for found in near
     )
     return CheckpointError(f"{path} must be of a known layout. The nearest: {described}. --layout NAME insists on one.")
+
+
+def _homeless(found: Match, total: int) -> str:
+    if not found.unknown:
+        return ""
+    return f" and has no place for {len(found.unknown)} of {total} keys ({_some(found.unknown)})"
 
 
 def _plain(patterns: Iterable[str]) -> str:

@@ -50,23 +50,35 @@ def _cfg(settings: dict[str, Any]) -> dict[str, Any]:
 def _contrastive(parts: Parts, settings: dict[str, Any]) -> nn.Module:
     second = None
     if "momentum_backbone" in parts:
-        projector = head(parts["momentum_projector"])
-        second = Network(_backbone(parts["momentum_backbone"], settings), projector=projector, normalizes=True)
+        second = Network(
+            _backbone(parts["momentum_backbone"], settings),
+            projector=head(parts["momentum_projector"]) if "momentum_projector" in parts else None,
+            normalizes=True,
+        )
     network = Network(
         _backbone(parts["backbone"], settings),
-        projector=head(parts["projector"]),
+        projector=head(parts["projector"]) if "projector" in parts else None,
         predictor=head(parts["predictor"]) if "predictor" in parts else None,
         scores=Scores(parts["prototypes"]["weight"]) if "prototypes" in parts else None,
         scores_beside=True,
         normalizes=True,
         second=second,
     )
-    returned = "embedding_raw" if second is not None else "embedding"
-    network.more["forward_index_none"] = lambda net, pixels: net(pixels)[returned]
+    if network.projector is not None:
+        returned = "embedding_raw" if second is not None else "embedding"
+        network.more["forward_index_none"] = lambda net, pixels: net(pixels)[returned]
     return network
 
 
+NAMES = {"simclr": "SimCLR", "moco": "MoCo", "byol": "BYOL", "swav": "SwAV"}
+
+
 def _method(parts: Parts, settings: dict[str, Any]) -> str:
+    """By the settings; without them by what there is, which a stripped file may have lost."""
+    if name := NAMES.get(str(section(_cfg(settings), "CONTRASTIVE").get("TYPE", "")).lower()):
+        return name
+    if "projector" not in parts:
+        return "SimCLR, MoCo, BYOL or SwAV, without its head"
     if "prototypes" in parts:
         return "SwAV"
     if "predictor" in parts:
@@ -75,7 +87,12 @@ def _method(parts: Parts, settings: dict[str, Any]) -> str:
 
 
 def _supervised(parts: Parts, settings: dict[str, Any]) -> nn.Module:
-    """With the pool of ResNetBasicHead: a whole training clip; contrastive models average over the whole map instead."""
+    """With the pool of ResNetBasicHead: a whole training clip; contrastive models average over the whole map instead.
+
+    A file without the classifier (DETACH_FINAL_FC, or stripped of it) is averaged over the whole map too.
+    """
+    if "classifier" not in parts:
+        return Network(_backbone(parts["backbone"], settings))
     data = section(_cfg(settings), "DATA")
     side = int(number(data.get("TRAIN_CROP_SIZE", 224))) // SPATIAL_STRIDE
     pool = (int(number(data.get("NUM_FRAMES", 8))), side, side)
@@ -125,7 +142,7 @@ LAYOUTS = (
             r"backbone_hist\.head\.predictors\.": "predictor of the momentum copy, which no method uses",
             r"(queue_x|queue_swav|ptr|iter)$": "queue and counters; only training needs them",
         },
-        needs=(r"backbone\.s1\.pathway0_stem\.conv\.weight", r"backbone\.head\.projection\."),
+        needs=(r"backbone\.s1\.pathway0_stem\.conv\.weight",),
         build=_contrastive,
         preparation=preparation,
     ),
@@ -134,7 +151,7 @@ LAYOUTS = (
         codebase="facebookresearch/SlowFast",
         method="supervised, or a linear evaluation",
         parts={r"head\.projection\.": "classifier", r"(?=s\d\.)": "backbone"},
-        needs=(r"s1\.pathway0_stem\.conv\.weight", r"head\.projection\.weight"),
+        needs=(r"s1\.pathway0_stem\.conv\.weight",),
         build=_supervised,
         preparation=preparation,
     ),

@@ -49,8 +49,15 @@ def theirs(key: str) -> str:
 
 
 def _build(parts: Parts, settings: dict[str, Any]) -> nn.Module:
+    """The pool belongs to a file with a head; one without (as of `fullrank convert`) is averaged over the whole map."""
     backbone = resnet({ours(key): tensor for key, tensor in parts["backbone"].items()})
+    if "classifier" not in parts:
+        return Network(backbone)
     return Network(backbone, classifier=head(parts["classifier"]), pool=POOL)
+
+
+def _method(parts: Parts, settings: dict[str, Any]) -> str:
+    return "supervised" if "classifier" in parts else "a backbone alone"
 
 
 LAYOUTS = (
@@ -58,8 +65,9 @@ LAYOUTS = (
         name="pytorchvideo",
         codebase="facebookresearch/pytorchvideo",
         method="supervised",
+        methods=_method,
         parts={r"blocks\.5\.proj\.": "classifier", r"(?=blocks\.[0-4]\.)": "backbone"},
-        needs=(r"blocks\.0\.conv\.weight", r"blocks\.1\.res_blocks\.0\.", r"blocks\.5\.proj\.weight"),
+        needs=(r"blocks\.0\.conv\.weight", r"blocks\.1\.res_blocks\.0\."),
         build=_build,
         preparation=Preparation(
             num_frames=8,
