@@ -65,7 +65,7 @@ def _contrastive(parts: Parts, settings: dict[str, Any]) -> nn.Module:
         second=second,
     )
     if network.projector is not None:
-        returned = "embedding_raw" if second is not None else "embedding"
+        returned = "embedding_raw" if _method(parts, settings) in ("MoCo", "BYOL") else "embedding"
         network.more["forward_index_none"] = lambda net, pixels: net(pixels)[returned]
     return network
 
