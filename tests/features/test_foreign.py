@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fullrank.backbones.resnet import ResNet
-from fullrank.checkpoint.imported import load_imported
+from fullrank.checkpoint.imported import ImportedEncoder, load_imported
 from fullrank.cli import main
 from fullrank.data.open import open_source
 from fullrank.errors import DataError
@@ -65,6 +66,30 @@ def test_the_same_again_is_read_and_other_views_are_not(checkpoint, video_folder
     assert (tmp_path / "f" / "manifest.json").stat().st_mtime_ns == before
     extract_imported(encoder, source, tmp_path / "f", clips=2, crops=1)
     assert len(read_table(tmp_path / "f").record) == 24
+
+
+def test_batches_fill_up_across_records(checkpoint, video_folder, tmp_path, monkeypatch) -> None:
+    sizes, call = [], ImportedEncoder.__call__
+    monkeypatch.setattr(ImportedEncoder, "__call__", lambda self, x, branch: (sizes.append(len(x)), call(self, x, branch))[1])
+    extract_imported(load_imported(checkpoint), open_source(video_folder), tmp_path / "f", clips=2, crops=1, batch_size=5)
+    assert sizes == [5, 5, 5, 5, 4]
+
+
+def test_a_table_without_that_of_its_records_is_made_again(checkpoint, video_folder, tmp_path) -> None:
+    encoder, source = load_imported(checkpoint), open_source(video_folder)
+    extract_imported(encoder, source, tmp_path / "f", clips=1, crops=1)
+    shutil.rmtree(tmp_path / "f" / "per_record")
+    extract_imported(encoder, source, tmp_path / "f", clips=1, crops=1)
+    assert len(read_table(tmp_path / "f" / "per_record").record) == 12
+
+
+def test_large_frames_are_read_a_few_clips_at_a_time(checkpoint, video_folder, tmp_path, monkeypatch) -> None:
+    encoder, source = load_imported(checkpoint), open_source(video_folder)
+    whole = extract_imported(encoder, source, tmp_path / "whole", clips=3, crops=1)
+    monkeypatch.setattr(foreign, "FRAME_BYTES", 1)
+    parts = extract_imported(encoder, source, tmp_path / "parts", clips=3, crops=1)
+    assert np.array_equal(whole.representation, parts.representation)
+    assert np.array_equal(whole.start_seconds, parts.start_seconds)
 
 
 def test_what_was_interrupted_goes_on(checkpoint, video_folder, tmp_path, monkeypatch) -> None:
