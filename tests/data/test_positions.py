@@ -52,6 +52,8 @@ def test_consecutive_frames_follow_the_rate() -> None:
     how = Preparation(num_frames=4, sampling_rate=3)
     assert positions(how, np.arange(100) / 30.0, 30.0, 1)[0].tolist() == [45, 48, 51, 54]
     assert np.diff(positions(how, np.arange(100) / 60.0, 60.0, 1)[0]).tolist() == [6, 6, 6]
+    own = Preparation(num_frames=4, sampling_rate=3, frames_per_second=0.0)
+    assert np.diff(positions(own, np.arange(100) / 60.0, 60.0, 1)[0]).tolist() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("rule", ["pyslowfast", "pytorchvideo", "consecutive"])

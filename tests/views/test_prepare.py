@@ -58,6 +58,12 @@ def test_sizes() -> None:
     assert scaled_size(10, 300, Preparation(exact_size=(128, 171))) == (128, 171)
 
 
+def test_pyslowfasts_short_side_depends_on_the_number_of_crops() -> None:
+    how = Preparation(rule="pyslowfast", short_side=64, crop=48, crop_is_short_side=True, antialias=False)
+    assert (scaled_size(90, 120, how, crops=1), scaled_size(90, 120, how, crops=3)) == ((64, 85), (48, 64))
+    assert prepare(np.zeros((2, 90, 120, 3), np.uint8), how, crops=3).shape == (3, 3, 2, 48, 48)
+
+
 def test_other_numbers_of_crops_are_refused() -> None:
     with pytest.raises(SettingError, match="1 .* or 3"):
         prepare(np.zeros((1, 8, 8, 3), np.uint8), Preparation(), crops=2)
