@@ -32,6 +32,8 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
             f"{clips} x {crops} views of each record, {how.num_frames} frame{'s' * (how.num_frames > 1)} of {how.crop} pixels",
             markup=False,
         )
+        if encoder.found.caution:
+            console.print(f"caution: {encoder.found.caution}", markup=False)
     start = time.perf_counter()
     table = extract_imported(
         encoder,
@@ -60,7 +62,12 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
         console.print(f"left out: {item['record']}: {item['reason']}", markup=False)
     found: dict[str, Any] = {"out": str(args.out), "per_record": str(args.out / PER_RECORD), "rows": len(table.record)}
     found |= {"records": len(source), "views": [clips, crops], "skipped": skipped}
-    found |= {"representation": table.representation.shape[1], "embedding": embedding, "layout": encoder.found.layout.name}
+    found |= {
+        "caution": encoder.found.caution,
+        "representation": table.representation.shape[1],
+        "embedding": embedding,
+        "layout": encoder.found.layout.name,
+    }
     write_json(json_path, found)
 
 

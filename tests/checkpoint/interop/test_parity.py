@@ -51,6 +51,7 @@ def test_outputs_are_the_codebases_own(name, fixture) -> None:
     encoder = fullrank.load(made.file)
     assert (encoder.found.layout.name, encoder.found.method) == FILES[name]
     assert encoder.found.certainty.startswith("certain")
+    assert (encoder.found.caution is None) == (name != "dpc_resnet18")
     pixels = made.pixels()
     out = encoder(pixels)
     assert out.embedding_is_normalized == ("embedding_raw" in made.expected.files)

@@ -71,6 +71,14 @@ class Identified:
             return "certain: every key has its place, and every shape fits"
         return f"likely: the network fits, but {len(self.match.unknown)} keys are unknown ({_some(self.match.unknown)})"
 
+    @property
+    def caution(self) -> str | None:
+        """What a user must know of its features; None where there is nothing."""
+        norms = [part for part in self.network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        if all(part.running_mean is not None for part in norms):
+            return None
+        return "the file holds no running statistics, so its features depend on what else is in the batch"
+
 
 def describe(found: Identified) -> dict[str, Any]:
     """What is in the file, as plain data for people: codebase, sizes, what is dropped and why, how sure."""
@@ -93,6 +101,7 @@ def describe(found: Identified) -> dict[str, Any]:
         },
         "dropped": reasons,
         "preparation": _preparation(found.preparation),
+        "caution": found.caution,
     }
 
 
