@@ -163,12 +163,12 @@ def collapsing(vicreg_settings: Any, **changes: Any) -> RunConfig[Any]:
 
 
 def test_a_collapse_goes_back_with_a_smaller_rate_at_most_so_often(tmp_path, memory_source, vicreg_settings):
-    config = collapsing(vicreg_settings, out=tmp_path / "run")
+    config = collapsing(vicreg_settings, out=tmp_path / "run", checkpoint=CheckpointConfig(every_steps=1))
     result = train(config, source=memory_source())
     back = events(tmp_path / "run", "rollback")
     assert [row["number"] for row in back] == [1, 2]
     assert [row["learning_rate_factor"] for row in back] == pytest.approx([0.1, 0.01])
-    assert all(row["step"] <= row["began"] < row["from_step"] for row in back)
+    assert all(row["step"] < row["began"] < row["from_step"] for row in back), "to before the suspicion, not to the last save"
     assert back[0]["kind"] == "complete"
     assert back[0]["sentence"].startswith("The embedding has collapsed completely")
     rows = read_lines(tmp_path / "run" / "metrics.jsonl")
