@@ -1,4 +1,4 @@
-"""Convolutions whose gradient is right where a map has shrunk to one place."""
+"""Convolutions whose gradient is right where a map is smaller than the kernel, on a CPU in bfloat16 too."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +27,13 @@ class Conv3d(nn.Conv3d):
     """As torch's."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, time, height, width]."""
+        """[batch, channels, time, height, width].
+
+        Zeros before and after fewer frames than the kernel is long are put there by hand: on a CPU in bfloat16 torch (2.13;
+        oneDNN) otherwise leaves part of the weight gradient unwritten, and writes beyond its end.
+        """
         stride = _stride(x, self.stride, self.padding, self.kernel_size)  # type: ignore[arg-type]
-        return F.conv3d(x, self.weight, self.bias, stride, self.padding, self.dilation, self.groups)
+        padding: tuple[int, ...] = self.padding  # type: ignore[assignment]
+        if x.device.type == "cpu" and padding[0] and 1 < x.shape[2] < self.kernel_size[0]:
+            x, padding = F.pad(x, (0, 0, 0, 0, padding[0], padding[0])), (0, *padding[1:])
+        return F.conv3d(x, self.weight, self.bias, stride, padding, self.dilation, self.groups)

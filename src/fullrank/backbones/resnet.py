@@ -63,7 +63,7 @@ def _norm(ndim: int, channels: int) -> nn.Module:
 def _conv2plus1d(c_in: int, c_out: int, middle: int, stride: int, time_stride: int) -> nn.Module:
     """3x3x3 as 1x3x3, norm, ReLU, 3x1x1."""
     space = Conv3d(c_in, middle, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False)
-    time = nn.Conv3d(middle, c_out, (3, 1, 1), (time_stride, 1, 1), (1, 0, 0), bias=False)
+    time = Conv3d(middle, c_out, (3, 1, 1), (time_stride, 1, 1), (1, 0, 0), bias=False)
     return nn.Sequential(space, nn.BatchNorm3d(middle), nn.ReLU(inplace=True), time)
 
 
@@ -277,7 +277,7 @@ def _stem(ndim: int, in_channels: int, width: int, stem: str, temporal: str) -> 
     if temporal == "r2plus1d":
         middle = 45 * width // 64
         space = nn.Conv3d(in_channels, middle, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False)
-        time = nn.Conv3d(middle, width, (3, 1, 1), 1, (1, 0, 0), bias=False)
+        time = Conv3d(middle, width, (3, 1, 1), 1, (1, 0, 0), bias=False)
         return nn.Sequential(space, nn.BatchNorm3d(middle), nn.ReLU(inplace=True), time), nn.Identity()
     kernel = STEM_TIME_KERNEL.get(temporal, 1)
     if stem == "imagenet":

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fullrank.backbones.conv import Conv3d
 from fullrank.errors import ShapeError
 
 MIXED: dict[str, tuple[int, tuple[int, ...], tuple[int, ...], int]] = {
@@ -50,9 +51,9 @@ class _SeparableConv(nn.Module):
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1):
         super().__init__()
         k, pad = kernel, kernel // 2
-        self.conv1 = nn.Conv3d(c_in, c_out, (1, k, k), (1, stride, stride), (0, pad, pad), bias=False)
+        self.conv1 = Conv3d(c_in, c_out, (1, k, k), (1, stride, stride), (0, pad, pad), bias=False)
         self.bn1 = nn.BatchNorm3d(c_out)
-        self.conv2 = nn.Conv3d(c_out, c_out, (k, 1, 1), (stride, 1, 1), (pad, 0, 0), bias=False)
+        self.conv2 = Conv3d(c_out, c_out, (k, 1, 1), (stride, 1, 1), (pad, 0, 0), bias=False)
         self.bn2 = nn.BatchNorm3d(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
