@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from pydantic import Field
 
-from fullrank.cli._io import console, parse, take, write_json
+from fullrank.cli._io import console, is_terminal, notes, parse, take, write_json
 from fullrank.config import DataConfig, Settings
 from fullrank.errors import CheckpointError, DataError, FullrankError, SettingError
 
@@ -23,6 +24,7 @@ ABOUT = (
     "wrote, or with --data.path a run or a checkpoint of another codebase, whose features are then made. --json FILE writes "
     "verdict, confidence, evidence and sentence."
 )
+WAITING = "deciding, and again on resamples (--resamples 0 leaves those out)"
 VIDEO_CLIPS = 4
 """of each video where features are made: collapse in time shows only between the clips of a record"""
 
@@ -81,7 +83,8 @@ def main(argv: list[str]) -> None:
     _check(args, path)
     from fullrank.spectrum.diagnosis import diagnose_features
 
-    with tempfile.TemporaryDirectory() as work:
+    waiting = notes.status(WAITING) if is_terminal() else nullcontext()
+    with tempfile.TemporaryDirectory() as work, waiting:
         found = _find(path, args, Path(work))
         try:
             said = diagnose_features(
