@@ -10,7 +10,20 @@ from types import ModuleType
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPTS = ("backbones", "clips", "cost", "evaluation", "extraction", "gpu_step", "monitor", "spectrum", "step", "views")
+SCRIPTS = (
+    "backbones",
+    "clips",
+    "cost",
+    "diagnosis",
+    "evaluation",
+    "extraction",
+    "gpu_step",
+    "measures",
+    "monitor",
+    "spectrum",
+    "step",
+    "views",
+)
 
 
 @pytest.fixture
@@ -50,7 +63,7 @@ def test_every_benchmark_writes_through_it_and_has_a_quick_pass() -> None:
         "tables",
         "torchvision_shim",
     }
-    others |= {"demo", "diagnosis", "real_input", "methods", "study", "rho_in_time", "cifar10"}
+    others |= {"demo", "real_input", "methods", "study", "rho_in_time", "cifar10"}
     assert {file.stem for file in FOLDER.glob("*.py")} - others == set(SCRIPTS), "a new script belongs to one of the two"
 
 
