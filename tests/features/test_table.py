@@ -281,5 +281,7 @@ def test_per_record_errors(tmp_path):
         per_record(table)
     with pytest.raises(SettingError, match="It has none; use representation"):
         per_record(table, "embedding")
-    with pytest.raises(SettingError, match="space must be one of representation, embedding, embedding_normalized. Got 'latent'"):
+    with pytest.raises(
+        SettingError, match="space must be one of representation, embedding, embedding_normalized. Got 'latent'"
+    ):
         per_record(table, "latent")

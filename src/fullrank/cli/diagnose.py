@@ -84,19 +84,20 @@ def main(argv: list[str]) -> None:
     from fullrank.spectrum.diagnosis import diagnose_features
 
     waiting = notes.status(WAITING) if is_terminal() else nullcontext()
-    with tempfile.TemporaryDirectory() as work, waiting:
+    with tempfile.TemporaryDirectory() as work:
         found = _find(path, args, Path(work))
         try:
-            said = diagnose_features(
-                found.spaces,
-                record=found.record,
-                healthy_std=args.healthy_std or found.healthy_std,
-                method=args.method or found.method,
-                settings=found.settings,
-                trained=found.trained,
-                resamples=args.resamples,
-                seed=args.seed,
-            )
+            with waiting:
+                said = diagnose_features(
+                    found.spaces,
+                    record=found.record,
+                    healthy_std=args.healthy_std or found.healthy_std,
+                    method=args.method or found.method,
+                    settings=found.settings,
+                    trained=found.trained,
+                    resamples=args.resamples,
+                    seed=args.seed,
+                )
         except FullrankError as error:
             raise type(error)(f"{path}: {error}") from None
     _show(path, said, found.remarks)
