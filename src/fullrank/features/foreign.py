@@ -44,7 +44,7 @@ POLL_SECONDS = 1.0
 BATCH_VIEWS = {"cpu": 4}
 """{device: views encoded at once where nobody says}: a Slow R50's activations take 250 MiB for a view of 256 pixels"""
 BATCH_VIEWS_ELSEWHERE = 32
-FRAME_BYTES = 2**28
+FRAME_BYTES = 2**27
 """of a record's frames at full size at a time; a record with more is decoded once for each so many"""
 Read = tuple[list[Tensor], NDArray[np.float64], str]
 """views of a record, one tensor a clip (none: it cannot be read); where its clips start; why not"""
