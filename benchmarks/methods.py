@@ -115,6 +115,7 @@ class Bench:
         start = time.perf_counter()
         found = run(config, out, label.startswith(RANDOM))
         found["seconds"] = time.perf_counter() - start
+        found["hardware"] = origin("methods.py")["hardware"]
         shutil.rmtree(out)
         temporary = file.with_suffix(".tmp")
         temporary.write_text(json.dumps(found, default=float) + "\n", encoding="utf-8")
@@ -191,6 +192,8 @@ def table(rows: list[dict[str, Any]], weizmann: bool) -> dict[str, Any]:
     )
     if weizmann:
         note += f" Actions: 90 clips of Weizmann, {WEIZMANN_STEPS} steps, one of nine actors left out (95 % of 40 %: 30 to 50)."
+    where = dict.fromkeys(row["hardware"] for row in rows if "hardware" in row)
+    note += f" Measured on: {'; '.join(where)}." if len(where) > 1 else ""
     h_and_z = [f"{what} {space}" for space in ("h", "z") for what in ("effective rank", "CEV-AUC")]
     header = ["method", *(key.replace("knn", "kNN") for key in (*ACCURACIES, *(ACTIONS if weizmann else ()))), *h_and_z]
     return {"header": header, "rows": lines, "note": note}
