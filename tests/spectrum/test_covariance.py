@@ -183,3 +183,13 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
             spectrum_of(tmp_path / name)
     with pytest.raises(DataError, match=r"representation\.npy"):
         spectrum_of(tmp_path)
+
+
+def test_float32_blocks_are_right_to_a_millionth_of_the_largest():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6000, 96)) * np.arange(1, 97) ** -1.0 + 3.0
+    exact, fast = spectrum_of(x, block_rows=1000), spectrum_of(x, block_rows=1000, float32_blocks=True)
+    error = np.abs(fast.eigenvalues - exact.eigenvalues) / exact.eigenvalues[0]
+    assert 0 < error.max() < 1e-6
+    flat = spectrum_of(np.where(np.arange(96) < 5, x, 3.0), float32_blocks=True)
+    assert (flat.eigenvalues > 0).sum() == 5

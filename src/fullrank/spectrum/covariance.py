@@ -32,12 +32,20 @@ Source = Array | Tensor | str | Path
 _BLOCK_BYTES = 1 << 25
 
 
-def spectrum_of(x: Source, *, centred: bool = True, normalized: bool = False, block_rows: int | None = None) -> Spectrum:
+def spectrum_of(
+    x: Source,
+    *,
+    centred: bool = True,
+    normalized: bool = False,
+    block_rows: int | None = None,
+    float32_blocks: bool = False,
+) -> Spectrum:
     """The spectrum of features [n, d]: an array, a tensor, a file or the folder of a feature table.
 
     ``normalized`` divides each row by its length first. Files are read in blocks of ``block_rows`` rows (by default 32
     MiB), never whole, unless n <= d: then the n x n matrix of inner products, which has the same eigenvalues, is the
-    smaller one.
+    smaller one. ``float32_blocks`` (of more rows than dimensions): twice as fast, to 1e-6 of the largest eigenvalue
+    (``Moments``).
 
     Raises ``DataError`` where rows are not finite (it names them), where there is one row only, or where the file is
     missing or is no array; ``ShapeError`` where the array is not [n, d].
@@ -46,7 +54,8 @@ def spectrum_of(x: Source, *, centred: bool = True, normalized: bool = False, bl
     >>> s.eigenvalues.tolist(), s.bound
     ([4.5, 0.5], 2)
     """
-    return spectra_of(x, [(centred, normalized)], block_rows=block_rows)[centred, normalized]
+    form = (centred, normalized)
+    return spectra_of(x, [form], block_rows=block_rows, float32_blocks=float32_blocks)[form]
 
 
 def spectra_of(
@@ -54,6 +63,7 @@ def spectra_of(
     forms: Sequence[Form],
     *,
     block_rows: int | None = None,
+    float32_blocks: bool = False,
     on_rows: Callable[[int], None] | None = None,
     reservoir: Reservoir | None = None,
     groups: NDArray[np.int64] | None = None,
@@ -65,7 +75,8 @@ def spectra_of(
     features = load_features(x)
     n, d = features.shape
     need_two(n)
-    moments = {} if n <= d else {unit: Moments(d, normalized=unit) for unit in dict.fromkeys(form[1] for form in forms)}
+    units = dict.fromkeys(form[1] for form in forms) if n > d else ()
+    moments = {unit: Moments(d, normalized=unit, float32_blocks=float32_blocks) for unit in units}
     rows, first = np.zeros((0, d)), 0
     for block in [features] if n <= d else blocks(features, block_rows):
         rows = as_float64(block, d, first)
