@@ -102,7 +102,6 @@ bench: $(VENV)/.installed
 
 # every method, three seeds, beside random weights on the embedded world: an hour; what is in $(OUT)/methods is not run again
 test-full: test
-	FULLRANK_TRAINING=1 $(BIN)/python -m pytest tests/test_conformance.py -k 'tiny_run or learns_nothing'
 	$(BIN)/python benchmarks/methods.py --work $(OUT)/methods --figure docs/images/methods.svg \
 	  --out benchmarks/results/$(STAMP)_methods.json
 	$(BIN)/python benchmarks/tables.py

@@ -1,7 +1,5 @@
 """Every method that is found holds to the contract; broken methods are found out."""
 
-import os
-
 import pytest
 import torch
 
@@ -15,7 +13,6 @@ from fullrank.testing.processes import check_processes
 from fullrank.testing.runs import MARGINS, above_random, resume
 
 METHODS = list(available())
-training = pytest.mark.skipif("FULLRANK_TRAINING" not in os.environ, reason="trains for minutes: `make test-full` does it")
 
 
 @pytest.mark.parametrize("point", list(POINTS))
@@ -42,13 +39,13 @@ def trained_in(tmp_path_factory):
     return tmp_path_factory.mktemp("trained")
 
 
-@training
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARGINS)
 def test_a_tiny_run_beats_random_weights(name, trained_in):
     above_random(recipe(f"{name}.tiny"), trained_in, margins=MARGINS[name])
 
 
-@training
+@pytest.mark.slow
 def test_a_run_that_learns_nothing_is_found_out(trained_in, monkeypatch):
     forward = SimCLR.forward
 

@@ -32,7 +32,7 @@ EXTRACTED_AT_ONCE = 64
 MARGINS: dict[str, dict[str, float]] = {
     "simclr": {"motion linear": 10.0},
     "vicreg": {"motion linear": 10.0},
-    "byol": {"motion linear": 10.0},
+    "moco_v3": {"motion linear": 10.0},
 }
 """points of accuracy by which ``tiny()`` must beat random weights; docs/lab-notes.md has what they were set from"""
 
