@@ -1,0 +1,105 @@
+"""Does a measure without labels order encoders as their accuracy does? Every measure of every run of methods.py.
+
+    python benchmarks/measures_and_accuracy.py --runs methods.json --features runs/methods --out benchmarks/results/FILE.json
+
+--features is the --work folder of that methods.py: it holds the features of each run. Kendall's tau over methods (means over
+seeds; 95 % interval over draws of methods), and the accuracy of the run that the measure alone would have chosen, beside the
+best one. Untrained and supervised networks are left out of both. `fullrank draw accuracy FILE.json` draws any of it.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _jobs import in_parallel
+from _result import origin, write
+
+from fullrank.errors import DataError
+from fullrank.spectrum.kendall import kendall
+from fullrank.spectrum.survey import survey
+
+SPACES = ("representation", "embedding")
+JUDGES = ("motion linear", "digit linear", "actions linear")
+RESERVOIR_ROWS = 1200
+LEAST_METHODS = 8
+
+
+def measured(file: Path) -> dict[str, dict[str, float]]:
+    """{space: {measure: value}} of the features of one run."""
+    with np.load(file) as arrays:
+        found = {}
+        for space in SPACES:
+            if space in arrays:
+                values = survey(arrays[space].astype(np.float64), groups=arrays["record"], rows=RESERVOIR_ROWS).values
+                found[space] = {name: float(value) for name, value in values.items()}
+        return found
+
+
+def row_of(job: tuple[dict[str, Any], str, str]) -> dict[str, Any]:
+    """A row of methods.py with all measures of one of its feature files instead of two."""
+    row, part, folder = job
+    label = row["method"].replace(", ", "-").replace(" ", "_")
+    files = sorted(Path(folder).glob(f"{part}-{label}-{row['seed']}-*.npz"))
+    if len(files) != 1:
+        raise DataError(f"{folder} must hold the features of one run of {row['method']}, seed {row['seed']}. Got {len(files)}.")
+    wanted = {name: row[name] for name in row if name.split(" ")[-1] in ("knn", "linear")}
+    keep = {name: value for name, value in wanted.items() if name.startswith("actions") == (part == "weizmann")}
+    print(files[0].name, flush=True)
+    return {"method": row["method"], "seed": row["seed"], "data": part, **keep, "measures": measured(files[0])}
+
+
+def line(rows: Sequence[dict[str, Any]], space: str, name: str, judge: str) -> tuple[float, list[Any]] | None:
+    """(|tau|, a line of the table); None where too few methods have both."""
+    have = [row for row in rows if judge in row and name in row["measures"].get(space, {})]
+    methods = sorted({row["method"] for row in have})
+    if len(methods) < LEAST_METHODS:
+        return None
+    same = [[row for row in have if row["method"] == method] for method in methods]
+    x = np.array([np.mean([row["measures"][space][name] for row in rows_]) for rows_ in same])
+    y = np.array([np.mean([row[judge] for row in rows_]) for rows_ in same])
+    try:
+        tau = kendall(x, y)
+    except DataError:
+        return None
+    best = have[int(np.argmax([np.sign(tau.value) * row["measures"][space][name] for row in have]))]
+    chosen = f"{best['method']} {100 * best[judge]:.0f}"
+    return abs(tau.value), [space, f"`{name}`", f"{tau.value:+.2f} ({tau.low:+.2f} to {tau.high:+.2f})", len(methods), chosen]
+
+
+def table(rows: Sequence[dict[str, Any]], judge: str) -> dict[str, Any] | None:
+    """The measures in order of how well they order methods by one accuracy."""
+    names = sorted({(space, name) for row in rows for space, values in row["measures"].items() for name in values})
+    lines = sorted((found for space, name in names if (found := line(rows, space, name, judge))), key=lambda pair: -pair[0])
+    judged = [row for row in rows if judge in row]
+    if not lines or not judged:
+        return None
+    best = max(judged, key=lambda row: row[judge])
+    note = (
+        f"Kendall's tau of each measure with {judge} over methods (means over seeds, 95 % interval), and the run it would have "
+        f"chosen, taken in the direction of tau, with its accuracy in %; of all {len(judged)} runs the best is "
+        f"{best['method']} {100 * best[judge]:.0f}, their mean {100 * np.mean([row[judge] for row in judged]):.0f}."
+    )
+    return {"header": ["space", "measure", "tau", "methods", "would have chosen"], "rows": [b for _, b in lines], "note": note}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True, help="what methods.py wrote")
+    parser.add_argument("--features", type=Path, required=True, help="its --work folder")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    result = json.loads(args.runs.read_text(encoding="utf-8"))
+    trained = [row for row in result["results"] if row["steps"] and row["method"] != "supervised"]
+    jobs = [(row, part, str(args.features)) for row in trained for part in ("world", "weizmann")]
+    jobs = [job for job in jobs if job[1] == "world" or "actions linear" in job[0]]
+    rows = list(in_parallel(row_of, jobs, args.jobs))
+    tables = {f"measures-{judge.split(' ')[0]}": found for judge in JUDGES if (found := table(rows, judge))}
+    write(args.out, {**origin("measures_and_accuracy.py"), "seeds": result["seeds"], "tables": tables, "results": rows})
+
+
+if __name__ == "__main__":
+    main()
