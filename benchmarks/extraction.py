@@ -159,7 +159,8 @@ def main() -> None:
     sums = [goal(f"Slow R50 features on a {args.device}, bf16 against plain fp32", row["ratio"]["bf16"], at_least=wanted)]
     bounds = {name: None if args.tf32 else most for name, most in WITHIN.items()}
     sums += [goal(f"largest error of {name}", row["error"][name], at_most=most, unit="") for name, most in bounds.items()]
-    write(args.out, {**origin("extraction.py", gpu), "summary": sums, "tables": {"extraction": table}, "measured": [row]})
+    tables = {"extraction-gpu" if gpu else "extraction": table}
+    write(args.out, {**origin("extraction.py", gpu), "summary": sums, "tables": tables, "measured": [row]})
 
 
 if __name__ == "__main__":

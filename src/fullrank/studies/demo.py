@@ -57,7 +57,7 @@ class Demo:
 
 def full(seed: int) -> Demo:
     """What `fullrank demo` runs: at most six minutes on two cores."""
-    return Demo(world=World(seed=seed), healthy_minutes=3.65, collapsed_minutes=0.5, ceiling_minutes=1.2)
+    return Demo(world=World(seed=seed), healthy_minutes=3.0, collapsed_minutes=0.5, ceiling_minutes=1.4)
 
 
 def tiny(seed: int) -> Demo:
