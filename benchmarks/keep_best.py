@@ -81,15 +81,17 @@ class Case:
 
 
 class Moments:
-    """Keeps the weights after every so many steps."""
+    """Keeps the weights after every so many steps, and whether an alarm of the monitor stood."""
 
     def __init__(self, every: int):
         self.every = every
         self.states: dict[int, dict[str, Tensor]] = {}
+        self.alarms: dict[int, bool] = {}
 
     def on_step(self, event: StepEvent) -> str | None:
         if event.ctx.step % self.every == 0:
             self.states[event.ctx.step] = {name: x.detach().clone() for name, x in event.method.state_dict().items()}
+            self.alarms[event.ctx.step] = bool(event.notes["collapsed"])
         return None
 
     def on_end(self, summary: dict[str, Any]) -> None:
@@ -152,7 +154,8 @@ def _run(config: RunConfig[Any], out: Path, work: Path, world: World) -> Row:
     for step, state in seen.states.items():
         method.load_state_dict(state)
         encoder = Encoder(config, method, steps=step, checkpoint_hash=hash_of_tensors(state), name=out.name)
-        moments.append({"step": step, **judged(encoder, splits, out / f"features-{step}")})
+        found = judged(encoder, splits, out / f"features-{step}")
+        moments.append({"step": step, "alarm": seen.alarms[step], **found})
         shutil.rmtree(out / f"features-{step}")
     return {"moments": moments, "diverged": diverged}
 
@@ -185,7 +188,10 @@ def judged(encoder: Encoder, splits: dict[str, Source], out: Path) -> Row:
 
 
 def collapsed(moment: Row) -> bool:
-    """Whether the diagnosis of either space is a collapse: keep_best leaves out what stands under an alarm."""
+    """Whether the diagnosis of either space is a collapse: keep_best leaves out what stands under an alarm.
+
+    The diagnosis and not the alarm, because when the monitor reads spectra depends on the clock.
+    """
     return any(kind in COLLAPSED for kind in moment["kinds"].values())
 
 
@@ -271,6 +277,8 @@ def table(rows: Sequence[Row], label: str, world: World, steps: int) -> dict[str
     choices = [(name, space) for name in MEASURES for space in SPACES] + [(name, "-") for name in (LAST, PROBE, ANY)]
     lines = sorted((found for choice in choices if (found := line(kept, choice, label))), key=lambda pair: pair[0])
     every = [moment for row in kept for moment in row["moments"]]
+    bad = [moment for moment in every if collapsed(moment)]
+    live = [sum(moment["alarm"] for moment in part) for part in (bad, every)]
     none_left = sum(all(map(collapsed, row["moments"])) for row in kept)
     best = [100 * max(moment[f"{label} linear"] for moment in row["moments"]) for row in kept]
     end = [100 * row["moments"][-1][f"{label} linear"] for row in kept]
@@ -282,8 +290,9 @@ def table(rows: Sequence[Row], label: str, world: World, steps: int) -> dict[str
         f"choice made elsewhere has some regret. Measures see {world.num_train} training videos, {NUM_CLIPS} clips each, "
         "without augmentation (LiDAR: clips of a video are a group), choose the largest value, cev_auc the smallest, and leave "
         "out moments that the diagnosis calls collapsed, as keep_best leaves out alarms: "
-        f"{sum(map(collapsed, every))} of {len(every)} moments; in {none_left} runs all of them, which then have their last "
-        "checkpoint. The probe chooses by its accuracy on a fifth of the training videos, which it was not trained on. "
+        f"{len(bad)} of {len(every)} moments (the alarm stood at {live[0]} of these and at {live[1] - live[0]} others); in "
+        f"{none_left} runs all of them, which then have their last checkpoint. The probe chooses by its "
+        "accuracy on a fifth of the training videos, which it was not trained on. "
         f"Accuracy in the mean {np.mean(best):.0f} % at the best moment, {np.mean(end):.0f} % at the end."
     )
     diverged = [row for row in rows if row["diverged"]]

@@ -32,7 +32,14 @@ def moment(step: int, accuracy: float, *, rank: float, auc: float, probe: float,
     accuracies = {f"{label} {how}": accuracy for label in ("digit", "motion") for how in ("linear", "knn")}
     accuracies |= {f"{label} probe": probe for label in ("digit", "motion")}
     kinds = {"representation": kind, "embedding": "healthy"}
-    return {"step": step, **accuracies, "measures": {"representation": {**measures, "cev_auc": auc, "n": 90}}, "kinds": kinds}
+    alarm = kind == "cluster"
+    return {
+        "step": step,
+        "alarm": alarm,
+        **accuracies,
+        "measures": {"representation": {**measures, "cev_auc": auc, "n": 90}},
+        "kinds": kinds,
+    }
 
 
 def run(method: str = "simclr", rate: float = 1.0, seed: int = 0, **kinds: str) -> dict[str, Any]:
@@ -95,7 +102,7 @@ def test_the_table_is_in_order_of_regret(script: ModuleType) -> None:
     ]
     assert ("`rankme`", "embedding") not in lines
     assert all(len(line) == len(found["header"]) for line in found["rows"])
-    assert "1 of 12 moments; in 0 runs all of them" in found["note"]
+    assert "1 of 12 moments (the alarm stood at 1 of these and at 0 others); in 0 runs all of them" in found["note"]
     assert "1 runs diverged: of them the moments before count; 1 had none to choose." in found["note"]
     assert "75 % at the best moment, 62 % at the end" in found["note"]
 
