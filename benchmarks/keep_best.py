@@ -310,7 +310,7 @@ def figure(rows: Sequence[Row], label: str = "motion") -> "Figure":
 
     marks: dict[str, dict[str, Any]] = {
         name: {"marker": marker, "markersize": size, "fillstyle": "none", "linestyle": "", "color": style.INK}
-        for name, marker, size in zip(DRAWN, "^Ds", (4, 7, 10), strict=True)
+        for name, marker, size in zip(DRAWN, "^Ds", (3.5, 6, 8), strict=True)
     }
     first = [row for row in usable(rows) if row["seed"] == rows[0]["seed"]]
     names = list(dict.fromkeys(row["method"] for row in first))
@@ -322,11 +322,11 @@ def figure(rows: Sequence[Row], label: str = "motion") -> "Figure":
             panel.plot(steps, values, **style.line_style(RATES.index(row["rate"])))
             for choice, mark in marks.items():
                 if (at := place(row, (choice, "representation"), label)) is not None:
-                    panel.plot(steps[at], values[at], markeredgewidth=0.8, zorder=3, **mark)
+                    panel.plot(steps[at], values[at], markeredgewidth=0.8, zorder=3, clip_on=False, **mark)
         ylabel = "" if i % COLUMNS else f"{label}, linear probe, %"
         style.finish(panel, title=name, xlabel="step" if i >= len(names) - COLUMNS else "", ylabel=ylabel)
     looks = [*(style.line_style(i) for i in range(len(RATES))), *marks.values()]
-    labels = ["recipe's rate", "4 x the rate", "RankMe's choice", "LiDAR's choice", "the choice of a probe with labels"]
+    labels = ["recipe's rate", "4 x the rate", "RankMe's choice", "LiDAR's choice", "the probe's choice"]
     columns = style.columns_of(labels, style.WIDTHS["page"])
     style.legend_below(drawn, [Line2D([], [], **look) for look in looks], labels, columns)
     return drawn
