@@ -63,6 +63,7 @@ def test_measures_choose_as_keep_best_does(script: ModuleType) -> None:
 
 def test_what_is_collapsed_is_not_kept(script: ModuleType) -> None:
     assert script.place(run(third="dimensional"), ("rankme", "representation"), "motion") == 1
+    assert script.place(run(third="dimensional"), ("rankme", "representation"), "motion", every=True) == 2
     assert script.place(run(first="complete"), ("cev_auc", "representation"), "motion") == 1
     assert script.place(run(third="mean_shift"), ("rankme", "representation"), "motion") == 2, "a shift is no collapse"
     every = run()
@@ -96,6 +97,7 @@ def test_the_table_is_in_order_of_regret(script: ModuleType) -> None:
         "33.3 (0.0 to 50.0)",
         "-20.8 (-37.5 to 12.5)",
         "25.0",
+        "50.0",
         "50.0",
         "1 of 3",
         "33.3 (0.0 to 50.0)",
