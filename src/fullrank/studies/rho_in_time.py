@@ -5,7 +5,6 @@ between and within videos -> table and figure. A case that is there already is n
 thread each, so that their numbers do not depend on how many run at a time.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +30,7 @@ from fullrank.features.extract import extract
 from fullrank.methods._method import available, load_method
 from fullrank.recipes import recipe
 from fullrank.spectrum.temporal import grouped
+from fullrank.studies._case_file import read_case, write_case
 from fullrank.types import FeatureTable
 
 METHODS = ("simclr", "byol", "vicreg")
@@ -158,8 +158,8 @@ def _case(case: Case, *, out: Path, first: str, steps: int, target: str, world: 
     config = settings(case, out, first=first, steps=steps, target=target)
     file = out / case.folder / "case.json"
     wanted = {"settings": config.model_dump(mode="json"), "world": world.key}
-    if file.exists() and (row := json.loads(file.read_text(encoding="utf-8")))["of"] == wanted:
-        return dict(row)
+    if (found := read_case(file, wanted)) is not None:
+        return found
     shutil.rmtree(out / case.folder, ignore_errors=True)  # of a run that was interrupted
     sources = {s: open_source(config.data.model_copy(update={"split": s})) for s in ("train", "test")}
     row = {"method": case.method, "rho": case.rho, "span": case.span, "seed": case.seed, "of": wanted}
@@ -169,14 +169,14 @@ def _case(case: Case, *, out: Path, first: str, steps: int, target: str, world: 
         row |= _judge(untrained(config, seed=case.seed), sources, out / case.folder)
     else:
         try:
-            train(config, source=sources["train"], recipe=f"{case.method}.{target}")
+            result = train(config, source=sources["train"], recipe=f"{case.method}.{target}")
+            if result.stopped in ("interrupted", "terminated"):
+                raise KeyboardInterrupt
             row |= _judge(load(out / case.folder), sources, out / case.folder)
         except NonFiniteError as error:
             row["diverged"] = str(error)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(row, default=float) + "\n", encoding="utf-8")
-    temporary.replace(file)
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    write_case(file, row)
+    return row
 
 
 def _judge(encoder: Encoder, sources: Any, folder: Path) -> dict[str, Any]:
