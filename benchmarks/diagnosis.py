@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _jobs import in_parallel
 from _population import SWEEPS, SWEPT_D, SWEPT_N, population, swept
 from _result import goal, origin, write
+
+from fullrank.studies._jobs import in_parallel
 
 TRAIN_SEEDS, TEST_SEEDS = (0, 1, 2, 3), (10, 11, 12, 13)
 KINDS = ("healthy", "mean_shift", "temporal", "dimensional", "cluster", "complete")

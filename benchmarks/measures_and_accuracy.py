@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _jobs import in_parallel
 from _result import origin, write
 from numpy.typing import NDArray
 
 from fullrank.errors import DataError
 from fullrank.spectrum.kendall import Tau, kendall
 from fullrank.spectrum.survey import survey
+from fullrank.studies._jobs import in_parallel
 
 SPACES = ("representation", "embedding")
 JUDGES = ("motion linear", "digit linear", "actions linear")

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _jobs import in_parallel
 from _result import origin, write
 from diagnosis import STEPS, run_cases, seed_folder, train_missing
 from measures_and_accuracy import SPACES, Rows, both, means, measured, measures_of, said
@@ -28,6 +27,7 @@ from fullrank.evaluation.knn import knn
 from fullrank.evaluation.linear import linear
 from fullrank.features.table import read_table
 from fullrank.spectrum.kendall import kendall, tau_b
+from fullrank.studies._jobs import in_parallel
 
 LABELS = ("motion", "digit")
 KNN_NEIGHBOURS, PROBE_EPOCHS = 20, 50

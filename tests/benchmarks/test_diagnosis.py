@@ -23,7 +23,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module
-    for name in ("_jobs", "_population", "_result", spec.name):
+    for name in ("_population", "_result", spec.name):
         sys.modules.pop(name, None)
 
 

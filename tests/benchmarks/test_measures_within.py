@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-OWN = ("_jobs", "_population", "_result", "diagnosis", "measures_and_accuracy", "measures_within")
+OWN = ("_population", "_result", "diagnosis", "measures_and_accuracy", "measures_within")
 
 
 @pytest.fixture

@@ -57,7 +57,6 @@ def test_every_benchmark_writes_through_it_and_has_a_quick_pass() -> None:
         "_result",
         "_peers",
         "_features",
-        "_jobs",
         "_methods_figure",
         "_timing",
         "tables",

@@ -6,12 +6,9 @@ thread each, so that their numbers do not depend on how many run at a time.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +28,7 @@ from fullrank.methods._method import available, load_method
 from fullrank.recipes import recipe
 from fullrank.spectrum.temporal import grouped
 from fullrank.studies._case_file import read_case, write_case
+from fullrank.studies._jobs import in_parallel
 from fullrank.types import FeatureTable
 
 METHODS = ("simclr", "byol", "vicreg")
@@ -127,30 +125,25 @@ def run(
     """
     todo, world = cases(methods, seeds), world or WORLD
     write_world(out / "world", world)
-    one = partial(_case, out=out, first=(methods or METHODS)[0], steps=steps, target=target, world=world)
+    one = partial(_on_one_thread, out=out, first=(methods or METHODS)[0], steps=steps, target=target, world=world)
     for split in ("train", "test"):  # decoded here, so that cases do not race for it
         data = settings(todo[0], out, first=(methods or METHODS)[0], steps=steps, target=target).data
         open_source(data.model_copy(update={"split": split}))
-    rows = []
-    with _workers(jobs) as in_order:
-        for i, (case, row) in enumerate(zip(todo, in_order(one, todo), strict=True)):
-            tell(f"{i + 1}/{len(todo)} {case.folder}: {_said(row)}")
-            rows.append(row)
-    return {"rows": rows, "steps": steps, "seeds": list(seeds)}
+    rows: dict[Case, dict[str, Any]] = {}
+    for case, row in in_parallel(one, todo, jobs):
+        rows[case] = row
+        tell(f"{len(rows)}/{len(todo)} {case.folder}: {_said(row)}")
+    return {"rows": [rows[case] for case in todo], "steps": steps, "seeds": list(seeds)}
 
 
-@contextmanager
-def _workers(jobs: int) -> Iterator[Callable[..., Any]]:
-    if jobs == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield map
-        finally:
-            torch.set_num_threads(threads)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield pool.map
+def _on_one_thread(case: Case, **how: Any) -> tuple[Case, dict[str, Any]]:
+    """A case and its row; on one thread, so that its numbers are the same however many run at a time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return case, _case(case, **how)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _case(case: Case, *, out: Path, first: str, steps: int, target: str, world: World) -> dict[str, Any]:
