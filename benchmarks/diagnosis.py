@@ -1,13 +1,16 @@
 """How often the diagnosis is right: planted kinds of collapse, and trained runs, on seeds that were not used for tuning.
 
     python benchmarks/diagnosis.py --out benchmarks/results/FILE.json
-    python benchmarks/diagnosis.py --runs FOLDER --train-seeds 0 1 --test-seeds 2 3 4 --jobs 8 --out FILE.json
+    python benchmarks/diagnosis.py --runs FOLDER --train-seeds 0 1 --test-seeds 2 3 4 --jobs 8 --max-minutes 60 --out FILE.json
 
 Without --runs the planted population alone (some minutes). With it, what is missing of the runs is trained first, each in a
 process of one thread: on the embedded world every method as it is and without each of its guards, and a grid of VICReg's
-variance and covariance weights; the embedding of the test videos is then diagnosed. What a run should be called is what the
-source of its guard says (`expect`), for the grid: complete at variance weight 0, healthy from 5 on with the paper's covariance
-weight. Runs whose source expects no collapse count as healthy.
+variance and covariance weights; the embedding of the test videos is then diagnosed. FOLDER/seed0, FOLDER/seed1, ... are each
+laid out as the --work folder of study.py: runs that study.py made with as many steps are taken as they are, wherever they lay
+then. All runs of one seed come before the next, test seeds first; what is missing after --max-minutes is counted in the note.
+
+What a run should be called is what the source of its guard says (`expect`), for the grid: complete at variance weight 0,
+healthy from 5 on with the paper's covariance weight. Runs whose source expects no collapse count as healthy.
 
 --tune walks through every threshold that planted cases can set, on the tuning seeds alone, and prints the interval in which no
 more cases are wrong than at the best value: thresholds.py holds values from the middle of it.
@@ -17,14 +20,16 @@ import argparse
 import json
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _population import SWEEPS, SWEPT_D, SWEPT_N, population, swept
 from _result import goal, origin, write
+
+from fullrank.studies._jobs import in_parallel
 
 TRAIN_SEEDS, TEST_SEEDS = (0, 1, 2, 3), (10, 11, 12, 13)
 KINDS = ("healthy", "mean_shift", "temporal", "dimensional", "cluster", "complete")
@@ -162,14 +167,17 @@ def right(rows: Sequence[Judged]) -> float:
     return float(np.mean(shares))
 
 
-def run_cases() -> list[tuple[Any, str]]:
-    """(case, what it should be called): methods as they are, without each guard, and the grid."""
+def run_cases(methods: Sequence[str] | None = None, grid: bool = True) -> list[tuple[Any, str]]:
+    """(case, what it should be called): methods as they are, without each guard, and the grid where VICReg is among them."""
     from fullrank.methods._method import Guard
     from fullrank.studies import what_prevents_collapse as study
 
     found = [
-        (case, "healthy" if case.off is None or case.off.expect == "no collapse" else case.off.expect) for case in study.cases()
+        (case, "healthy" if case.off is None or case.off.expect == "no collapse" else case.off.expect)
+        for case in study.cases(methods)
     ]
+    if not grid or (methods and "vicreg" not in methods):
+        return found
     for variance in GRID_VARIANCE:
         for covariance in GRID_COVARIANCE:
             expect = "complete" if variance == 0.0 else "healthy" if variance >= 5.0 and covariance == 1.0 else ""
@@ -182,38 +190,79 @@ def run_cases() -> list[tuple[Any, str]]:
     return found
 
 
-def train_one(folder: Path, number: int, seed: int, steps: int) -> dict[str, Any]:
-    """One run, or what is there of it; in a process of its own."""
+Key = tuple[int, str]
+"""(seed, name of the case's folder)"""
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    return folder / f"seed{seed}"
+
+
+def train_one(job: tuple[int, Any], *, folder: Path, steps: int, tiny: bool) -> tuple[Key, dict[str, Any]]:
+    """One run, in a process of its own where there are several."""
     import torch
 
+    from fullrank.data.sources.moving_digits import World
     from fullrank.studies import what_prevents_collapse as study
 
     torch.set_num_threads(1)
-    case, _ = run_cases()[number]
-    result = study.run(folder / f"seed{seed}", only=[case], steps=steps, seed=seed, tell=lambda text: print(text, flush=True))
-    return result["rows"][0]  # type: ignore[no-any-return]
+    seed, case = job
+    result = study.run(
+        seed_folder(folder, seed),
+        only=[case],
+        steps=steps,
+        seed=seed,
+        tell=lambda _: print(f"seed {seed}: {case.folder}", flush=True),
+        world=World(seed=seed, num_train=32, num_test=24) if tiny else None,
+        target=target(tiny),
+    )
+    return (seed, case.folder), result["rows"][0]
 
 
-def judge_runs(folder: Path, seeds: Sequence[int], steps: int, jobs: int, limit: int | None) -> tuple[list[Judged], list[Any]]:
-    """Train what is missing and diagnose the embedding of every run's test videos; the labelled ones, and all as they came."""
-    from fullrank.data.sources.moving_digits import World, write_world
+def target(tiny: bool) -> str:
+    return "tiny" if tiny else "moving_digits"
+
+
+def train_missing(
+    folder: Path,
+    seeds: Sequence[int],
+    cases: Sequence[Any],
+    *,
+    steps: int,
+    jobs: int,
+    max_minutes: float | None = None,
+    tiny: bool = False,
+) -> dict[Key, dict[str, Any]]:
+    """The rows of all runs that are there in the end: those that were, and those begun within ``max_minutes``."""
+    from fullrank.studies import what_prevents_collapse as study
+
+    rows, todo = {}, []
+    for seed in seeds:
+        for case in cases:
+            row = study.finished(case, seed_folder(folder, seed), steps=steps, seed=seed, target=target(tiny))
+            if row is None:
+                todo.append((seed, case))
+            else:
+                rows[seed, case.folder] = row
+    print(f"{len(rows)} runs are there, {len(todo)} are missing", flush=True)
+    one = partial(train_one, folder=folder, steps=steps, tiny=tiny)
+    return rows | dict(in_parallel(one, todo, jobs, max_minutes))
+
+
+def judge_runs(
+    folder: Path, seeds: Sequence[int], cases: Sequence[tuple[Any, str]], rows: dict[Key, dict[str, Any]]
+) -> tuple[list[Judged], list[dict[str, Any]]]:
+    """Diagnose the embedding of every run's test videos; those that should be called something, and all as they came."""
     from fullrank.features.table import read_table
     from fullrank.spectrum.diagnosis import diagnose_features
 
-    cases = run_cases()[:limit]
-    for seed in seeds:  # once, before processes want it at the same time
-        write_world(folder / f"seed{seed}" / "world", World(seed=seed, num_train=960, num_test=320))
-    todo = [(number, seed) for seed in seeds for number in range(len(cases))]
-    with ProcessPoolExecutor(jobs) as pool:
-        rows = list(pool.map(train_one, *zip(*((folder, number, seed, steps) for number, seed in todo), strict=True)))
     judged, listed = [], []
-    for (number, seed), row in zip(todo, rows, strict=True):
-        case, expect = cases[number]
-        table_folder = folder / f"seed{seed}" / case.folder / "features_test"
-        if row["verdict"] == "diverged" or not table_folder.exists():
+    for seed, (case, expect) in [(seed, pair) for seed in seeds for pair in cases if (seed, pair[0].folder) in rows]:
+        row = rows[seed, case.folder]
+        if row["verdict"] == "diverged":
             listed.append({"case": case.folder, "seed": seed, "expect": expect, "found": row["verdict"]})
             continue
-        table = read_table(table_folder)
+        table = read_table(seed_folder(folder, seed) / case.folder / "features_test")
         space = "representation" if table.embedding is None else "embedding"
         features = table.representation if table.embedding is None else table.embedding
         said = diagnose_features(
@@ -239,6 +288,44 @@ def judge_runs(folder: Path, seeds: Sequence[int], steps: int, jobs: int, limit:
     return judged, listed
 
 
+def runs_note(num_judged: int, listed: Sequence[dict[str, Any]], num_wanted: int, steps: int) -> str:
+    """What the runs are, and how many are not among them."""
+    note = (
+        f"{num_judged} trained runs of {steps} steps on the embedded world, of seeds that no threshold was tuned on; "
+        "the embedding of the test videos. It is: what the source of the guard says."
+    )
+    diverged = sum(row["found"] == "diverged" for row in listed)
+    if diverged:
+        note += f" {diverged} others diverged."
+    if num_wanted > len(listed):
+        note += f" {num_wanted - len(listed)} of {num_wanted} runs are missing: the time was over."
+    return note
+
+
+def add_runs(result: dict[str, Any], args: argparse.Namespace, tuning: Sequence[Judged]) -> None:
+    """The trained runs of the test seeds as a table and a goal, and the tuning with those of the training seeds."""
+    cases = run_cases(args.methods, args.grid)[: args.limit]
+    rows = train_missing(
+        args.runs,
+        [*args.test_seeds, *args.train_seeds],
+        [case for case, _ in cases],
+        steps=args.steps,
+        jobs=args.jobs,
+        max_minutes=args.max_minutes,
+        tiny=args.tiny,
+    )
+    judged, listed = judge_runs(args.runs, args.test_seeds, cases, rows)
+    tuning_runs, _ = judge_runs(args.runs, args.train_seeds, cases, rows)
+    result["runs"] = listed
+    result["tuning_with_runs"] = tune([*tuning, *tuning_runs])
+    note = runs_note(len(judged), listed, len(cases) * len(args.test_seeds), args.steps)
+    if not judged:
+        print(f"no table of runs: {note}")
+        return
+    result["tables"]["diagnosis-runs"] = confusion_table(judged, note)
+    result["summary"].append(goal("trained runs as their sources say, mean over kinds,", 100 * right(judged), unit=" %"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
@@ -247,12 +334,16 @@ def main() -> None:
     parser.add_argument("--test-seeds", type=int, nargs="+", default=list(TEST_SEEDS))
     parser.add_argument("--steps", type=int, default=STEPS, help="of a run")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread")
-    parser.add_argument("--limit", type=int, help="only the first so many runs, to see that it works")
+    parser.add_argument("--max-minutes", type=float, help="begin no run after so many, and judge what is there")
+    parser.add_argument("--methods", nargs="+", help="runs of these only")
+    parser.add_argument("--no-grid", dest="grid", action="store_false", help="without the grid of VICReg's weights")
+    parser.add_argument("--limit", type=int, help="only the first so many runs of a seed, to see that it works")
     parser.add_argument("--tune", action="store_true", help="print the tuning of the thresholds")
-    parser.add_argument("--tiny", action="store_true", help="one seed each, to see that it runs")
+    parser.add_argument("--tiny", action="store_true", help="one seed each, two runs of three steps, to see that it runs")
     args = parser.parse_args()
     if args.tiny:
         args.train_seeds, args.test_seeds = args.train_seeds[:1], args.test_seeds[:1]
+        args.steps, args.limit = 3, 2
     if set(args.train_seeds) & set(args.test_seeds):
         parser.error("--train-seeds and --test-seeds must have no seed in common.")
     tuning = [row for seed in args.train_seeds for row in planted(seed, 0)]
@@ -285,16 +376,7 @@ def main() -> None:
         ],
     }
     if args.runs is not None:
-        tuning_runs, _ = judge_runs(args.runs, args.train_seeds, args.steps, args.jobs, args.limit)
-        judged, listed = judge_runs(args.runs, args.test_seeds, args.steps, args.jobs, args.limit)
-        note = (
-            f"{len(judged)} trained runs of {args.steps} steps on the embedded world, of seeds that no threshold was tuned on; "
-            "the embedding of the test videos. It is: what the source of the guard says."
-        )
-        result["tables"]["diagnosis-runs"] = confusion_table(judged, note)
-        result["runs"] = listed
-        result["tuning_with_runs"] = tune([*tuning, *tuning_runs])
-        result["summary"].append(goal("trained runs as their sources say, mean over kinds,", 100 * right(judged), unit=" %"))
+        add_runs(result, args, tuning)
     write(args.out, result)
 
 

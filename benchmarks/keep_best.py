@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
-from _jobs import in_parallel
 from _result import goal, origin, write
 from torch import Tensor
 
@@ -43,6 +42,7 @@ from fullrank.spectrum.diagnosis import diagnose_features
 from fullrank.spectrum.groups import lidar
 from fullrank.spectrum.measures import measure_all
 from fullrank.spectrum.pictures import style
+from fullrank.studies._jobs import in_parallel
 from fullrank.testing.runs import EXTRACTED_AT_ONCE, LABELS, NUM_CLIPS, NUM_NEIGHBOURS, PROBE_EPOCHS, WORLD
 
 if TYPE_CHECKING:

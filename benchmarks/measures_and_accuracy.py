@@ -9,17 +9,19 @@ best one. Untrained and supervised networks are left out of both. `fullrank draw
 
 import argparse
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _jobs import in_parallel
 from _result import origin, write
+from numpy.typing import NDArray
 
 from fullrank.errors import DataError
-from fullrank.spectrum.kendall import kendall
+from fullrank.spectrum.kendall import Tau, kendall
 from fullrank.spectrum.survey import survey
+from fullrank.studies._jobs import in_parallel
 
 SPACES = ("representation", "embedding")
 JUDGES = ("motion linear", "digit linear", "actions linear")
@@ -27,15 +29,14 @@ RESERVOIR_ROWS = 1200
 LEAST_METHODS = 8
 
 
-def measured(file: Path) -> dict[str, dict[str, float]]:
-    """{space: {measure: value}} of the features of one run."""
-    with np.load(file) as arrays:
-        found = {}
-        for space in SPACES:
-            if space in arrays:
-                values = survey(arrays[space].astype(np.float64), groups=arrays["record"], rows=RESERVOIR_ROWS).values
-                found[space] = {name: float(value) for name, value in values.items()}
-        return found
+def measured(features: Mapping[str, Any], record: Any) -> dict[str, dict[str, float]]:
+    """{space: {measure: value}} of the features of one run; a measure that is infinite is left out."""
+    found = {}
+    for space in SPACES:
+        if features.get(space) is not None:
+            values = survey(np.asarray(features[space], np.float64), groups=record, rows=RESERVOIR_ROWS).values
+            found[space] = {name: float(value) for name, value in values.items() if math.isfinite(float(value))}
+    return found
 
 
 def row_of(job: tuple[dict[str, Any], str, str]) -> dict[str, Any]:
@@ -48,31 +49,59 @@ def row_of(job: tuple[dict[str, Any], str, str]) -> dict[str, Any]:
     wanted = {name: row[name] for name in row if name.split(" ")[-1] in ("knn", "linear")}
     keep = {name: value for name, value in wanted.items() if name.startswith("actions") == (part == "weizmann")}
     print(files[0].name, flush=True)
-    return {"method": row["method"], "seed": row["seed"], "data": part, **keep, "measures": measured(files[0])}
+    with np.load(files[0]) as arrays:
+        measures = measured(arrays, arrays["record"])
+    return {"method": row["method"], "seed": row["seed"], "data": part, **keep, "measures": measures}
 
 
-def line(rows: Sequence[dict[str, Any]], space: str, name: str, judge: str) -> tuple[float, list[Any]] | None:
+Rows = Sequence[dict[str, Any]]
+
+
+def both(rows: Rows, space: str, name: str, judge: str) -> list[dict[str, Any]]:
+    """The runs that have the measure and the accuracy."""
+    return [row for row in rows if judge in row and name in row["measures"].get(space, {})]
+
+
+def means(
+    rows: Rows, space: str, name: str, judge: str, unit: str
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
+    """What runs are of (their "method" or "setting"), and the measure and the accuracy of each: means over its runs."""
+    have = both(rows, space, name, judge)
+    units = sorted({row[unit] for row in have})
+    same = [[row for row in have if row[unit] == one] for one in units]
+    x = np.array([np.mean([row["measures"][space][name] for row in runs]) for runs in same])
+    return units, x, np.array([np.mean([row[judge] for row in runs]) for runs in same])
+
+
+def measures_of(rows: Rows) -> list[tuple[str, str]]:
+    """Every (space, measure) of any of the runs."""
+    return sorted({(space, name) for row in rows for space, values in row["measures"].items() for name in values})
+
+
+def line(rows: Rows, space: str, name: str, judge: str) -> tuple[float, list[Any]] | None:
     """(|tau|, a line of the table); None where too few methods have both."""
-    have = [row for row in rows if judge in row and name in row["measures"].get(space, {})]
-    methods = sorted({row["method"] for row in have})
+    have = both(rows, space, name, judge)
+    methods, x, y = means(rows, space, name, judge, "method")
     if len(methods) < LEAST_METHODS:
         return None
-    same = [[row for row in have if row["method"] == method] for method in methods]
-    x = np.array([np.mean([row["measures"][space][name] for row in rows_]) for rows_ in same])
-    y = np.array([np.mean([row[judge] for row in rows_]) for rows_ in same])
     try:
         tau = kendall(x, y)
     except DataError:
         return None
     best = have[int(np.argmax([np.sign(tau.value) * row["measures"][space][name] for row in have]))]
     chosen = f"{best['method']} {100 * best[judge]:.0f}"
-    return abs(tau.value), [space, f"`{name}`", f"{tau.value:+.2f} ({tau.low:+.2f} to {tau.high:+.2f})", len(methods), chosen]
+    return abs(tau.value), [space, f"`{name}`", said(tau), len(methods), chosen]
 
 
-def table(rows: Sequence[dict[str, Any]], judge: str) -> dict[str, Any] | None:
+def said(tau: Tau) -> str:
+    return f"{tau.value:+.2f} ({tau.low:+.2f} to {tau.high:+.2f})"
+
+
+def table(rows: Rows, judge: str) -> dict[str, Any] | None:
     """The measures in order of how well they order methods by one accuracy."""
-    names = sorted({(space, name) for row in rows for space, values in row["measures"].items() for name in values})
-    lines = sorted((found for space, name in names if (found := line(rows, space, name, judge))), key=lambda pair: -pair[0])
+    lines = sorted(
+        (found for space, name in measures_of(rows) if (found := line(rows, space, name, judge))), key=lambda pair: -pair[0]
+    )
     judged = [row for row in rows if judge in row]
     if not lines or not judged:
         return None

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from _features import actors_of, leave_one_actor_out, ranks
-from _jobs import in_parallel
 from _methods_figure import draw
 from _result import origin, write
 
@@ -30,6 +29,7 @@ from fullrank.engine.loop import train
 from fullrank.features.table import read_table
 from fullrank.methods._method import available, load_method
 from fullrank.recipes import recipe
+from fullrank.studies._jobs import in_parallel
 from fullrank.testing.runs import WORLD, in_world, judge
 from fullrank.types import FeatureTable
 

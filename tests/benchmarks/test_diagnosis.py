@@ -1,6 +1,7 @@
 """The population of the diagnosis: its kinds, its seeds, and the tables made of what was said."""
 
 import importlib.util
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -74,3 +75,66 @@ def test_the_runs_are_the_studys_and_a_grid(script: ModuleType) -> None:
     assert labels["vicreg-grid_25_1"] == "healthy"
     assert labels["vicreg-grid_1_25"] == "", "nobody says what it should be"
     assert len(labels) == len(cases)
+    few = [case.folder for case, _ in script.run_cases(["vicreg"], grid=False)]
+    assert few == ["vicreg-as_it_is", "vicreg-no_variance_term", "vicreg-no_covariance_term"]
+    assert len(script.run_cases(["vicreg"])) == len(few) + 15
+    assert not any("grid" in case.folder for case, _ in script.run_cases(["byol"]))
+
+
+def test_all_cases_of_a_seed_come_before_the_next_and_what_is_there_is_not_run(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fullrank.studies import what_prevents_collapse as study
+
+    cases = study.cases(["byol"])[:3]
+    there, done = (2, cases[1].folder), []
+    monkeypatch.setattr(
+        study,
+        "finished",
+        lambda case, out, **kwargs: {"verdict": "old"} if (out.name, case.folder) == ("seed2", there[1]) else None,
+    )
+
+    def run(folder, *, only, seed, **kwargs):
+        done.append((int(folder.name.removeprefix("seed")), only[0].folder))
+        assert done[-1][0] == seed
+        return {"rows": [{"verdict": "new"}]}
+
+    monkeypatch.setattr(study, "run", run)
+    ask = {"seeds": [3, 2], "cases": cases, "steps": 5, "jobs": 1}
+    assert script.train_missing(tmp_path, **ask, max_minutes=0.0) == {there: {"verdict": "old"}}
+    assert done == []
+    rows = script.train_missing(tmp_path, **ask)
+    assert done == [(seed, case.folder) for seed in (3, 2) for case in cases if (seed, case.folder) != there]
+    assert rows == dict.fromkeys(done, {"verdict": "new"}) | {there: {"verdict": "old"}}
+
+
+def test_the_note_counts_what_is_missing(script: ModuleType) -> None:
+    listed = [{"found": "healthy"}, {"found": "diverged"}]
+    assert "missing" not in script.runs_note(1, listed, 2, 300)
+    note = script.runs_note(1, listed, 5, 300)
+    assert "1 trained runs of 300 steps" in note
+    assert "1 others diverged. 3 of 5 runs are missing" in note
+
+
+@pytest.mark.slow
+def test_runs_are_trained_once_and_judged(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.modules["_population"], "SIZES", ((96, 32),))
+    monkeypatch.setattr(script, "SWEEPS", {})
+    words = ["--runs", str(tmp_path / "runs"), "--methods", "simsiam", "--tiny", "--out", str(tmp_path / "x.json")]
+    monkeypatch.setattr(sys, "argv", ["diagnosis.py", *words])
+    script.main()
+    assert "0 runs are there, 4 are missing" in capsys.readouterr().out
+    result = json.loads((tmp_path / "x.json").read_text())
+    assert [(row["case"], row["seed"]) for row in result["runs"]] == [
+        ("simsiam-as_it_is", 10),
+        ("simsiam-no_stop-gradient", 10),
+    ]
+    assert "2 trained runs of 3 steps" in result["tables"]["diagnosis-runs"]["note"]
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    words[1] = str(tmp_path / "elsewhere")
+    monkeypatch.setattr(sys, "argv", ["diagnosis.py", *words])
+    script.main()
+    assert "4 runs are there, 0 are missing" in capsys.readouterr().out
+    assert json.loads((tmp_path / "x.json").read_text())["runs"] == result["runs"]

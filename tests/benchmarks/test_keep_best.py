@@ -23,8 +23,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     yield module
-    for name in ("_jobs", "_result"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("_result", None)
 
 
 def moment(step: int, accuracy: float, *, rank: float, auc: float, probe: float, kind: str = "healthy") -> dict[str, Any]:

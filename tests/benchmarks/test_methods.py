@@ -20,7 +20,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    for name in ("_features", "_jobs", "_methods_figure", "_result"):
+    for name in ("_features", "_methods_figure", "_result"):
         sys.modules.pop(name, None)
 
 

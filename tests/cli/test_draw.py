@@ -135,6 +135,56 @@ def test_measures_against_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "Did you mean 'knn'" in said(capsys, *argv, "--accuracy", "kn")
 
 
+def test_runs_of_one_method_are_drawn_by_their_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"method": method, "setting": f"weight {i}", "seed": seed, "knn": (i + seed / 9) / 10}
+        | {"measures": {space: {"std": i + seed, "nesum": -i - seed} for space in ("representation", "embedding")}}
+        for method in ("vicreg", "dino")
+        for i in range(5)
+        for seed in range(2)
+    ]
+    (tmp_path / "runs.json").write_text(json.dumps(rows))
+    numbers = tmp_path / "out.json"
+    argv = ["draw", "accuracy", str(tmp_path / "runs.json"), "--out", str(tmp_path / "a.png"), "--json", str(numbers)]
+    for more, what in (
+        ([], "methods (2)"),
+        (["--methods", "dino"], "settings (5)"),
+        (["--by", "setting"], "settings (10)"),
+        (["--methods", "dino", "--by", "run"], "runs"),
+    ):
+        assert main([*argv, "--measures", "std", *more]) == 0
+        found = json.loads(numbers.read_text())
+        assert found["drawn_over"] == what
+        assert list(found["measures"]) == ["representation std", "embedding std"], "in every space that has it"
+        assert {one["runs"] for one in found["measures"].values()} == {10 if "dino" in more else 20}
+    capsys.readouterr()
+    assert "Did you mean 'dino'" in said(capsys, *argv, "--methods", "dinos")
+    assert "more than one method" in said(capsys, *argv, "--methods", "dino", "--by", "method")
+
+
+def test_the_picture_of_many_measures_shows_those_of_the_largest_tau(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.random.default_rng(0).normal(size=(20, 13)) + np.linspace(0, 3, 13) * np.arange(20)[:, None]
+    rows = [
+        {"method": f"m{i}", "knn": i / 20, "ranks": {"embedding": {f"r{k}": -v for k, v in enumerate(row)}}}
+        for i, row in enumerate(values)
+    ]
+    (tmp_path / "runs.json").write_text(json.dumps(rows))
+    argv = ["draw", "accuracy", str(tmp_path / "runs.json"), "--out", str(tmp_path / "a.svg")]
+    assert main(argv) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "embedding r" in line]
+    assert len(lines) == 13
+    assert "embedding r0 " in lines[-1], "the one that is noise"
+    assert main(argv) == 0
+    assert "shows the first 12 of 13" in capsys.readouterr().out
+    (tmp_path / "runs.json").write_text(json.dumps(rows[:3]))
+    assert main(argv) == 2
+    assert "left out: 13 measures: a rank correlation" in capsys.readouterr().err.replace("\n", " ")
+    (tmp_path / "runs.json").write_text(json.dumps(rows))
+    assert "the 13 that" in said(capsys, *argv, "--measures", "embedding nothing")
+
+
 def test_a_measure_that_orders_nothing_is_left_out_or_refused_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

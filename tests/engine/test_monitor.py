@@ -1,6 +1,7 @@
 """What the monitor sees besides, that seeing changes nothing, what it keeps, and how a run goes back."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,15 @@ def test_readings_of_more_rows_replace_those_of_fewer():
     assert not again.offer(5, {"rankme": 5.0, "n": 200}, held_out=False)
     assert again.offer(6, {"rankme": 5.1, "n": 200}, held_out=False)
     assert Best(CheckpointConfig(keep_best="nesum"), best.kept).kept is None
+
+
+def test_a_reading_that_is_not_a_number_is_never_the_best():
+    best = Best(CheckpointConfig(keep_best="rankme"), None)
+    assert not best.offer(1, {"rankme": math.nan, "n": 100}, held_out=False)
+    assert best.offer(2, {"rankme": 9.0, "n": 100}, held_out=False)
+    assert not best.offer(3, {"rankme": math.nan, "n": 200}, held_out=False)
+    assert best.kept is not None
+    assert best.kept["step"] == 2
 
 
 def collapsing(vicreg_settings: Any, **changes: Any) -> RunConfig[Any]:

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from fullrank.errors import DataError
-from fullrank.spectrum.kendall import kendall
+from fullrank.spectrum.kendall import DRAWS, kendall, tau_b
 from fullrank.spectrum.scored_runs import read_scored_runs
 
 RNG = np.random.default_rng(0)
@@ -19,6 +19,19 @@ def test_the_value_is_scipys_with_ties_too() -> None:
     for _ in range(20):
         x, y = RNG.integers(0, 6, (2, 25)).astype(float)
         assert kendall(x, y).value == pytest.approx(kendalltau(x, y).statistic, abs=1e-12)
+
+
+def test_the_interval_is_of_draws_written_out() -> None:
+    """The equation counts each run as often as it was drawn; here the draws are lists of runs, as the definition has it."""
+    x, y = RNG.integers(0, 5, (2, 12)).astype(float)
+    groups = [f"method {i // 3}" for i in range(12)]
+    rng, taus = np.random.default_rng(7), []
+    for _ in range(DRAWS):
+        rows = np.concatenate([3 * i + np.arange(3) for i in rng.integers(0, 4, 4)])
+        taus.append(kendalltau(x[rows], y[rows]).statistic)
+    found = kendall(x, y, groups, seed=7)
+    assert (found.low, found.high) == pytest.approx(np.nanquantile(taus, [0.025, 0.975]), abs=1e-12)
+    assert tau_b(x, y) == found.value
 
 
 def test_the_interval_is_reproducible_and_narrows() -> None:

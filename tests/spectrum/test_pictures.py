@@ -42,7 +42,7 @@ def runs() -> list[ScoredRun]:
 
 def pictures(width: float) -> dict[str, Any]:
     unit = spectrum_of(H, normalized=True)
-    relation = against_accuracy.relation(runs(), "embedding nesum", "knn", by_group=True)
+    relation = against_accuracy.relation(runs(), "embedding nesum", "knn", by="method")
     both = [gap.gap("VICReg", measure_all(H), measure_all(Z)), gap.gap("SimCLR", measure_all(H), measure_all(H))]
     networks = [("a", {"layer1": spectrum_of(H[:, :3]), "representation": spectrum_of(H)}), ("b", {"blocks.0": unit})]
     one = maps.Map(title="a very long name of an encoder", note="effective rank 3", placed=H[:, :2])
@@ -149,11 +149,11 @@ def test_stairs_have_a_step_a_stage() -> None:
 
 
 def test_measures_against_accuracy_say_tau() -> None:
-    found = against_accuracy.relation(runs(), "embedding nesum", "knn", by_group=False)
+    found = against_accuracy.relation(runs(), "embedding nesum", "knn", by="run")
     assert found.tau.value == pytest.approx(1.0)
     assert "= 1.00 (1.00 to 1.00)" in against_accuracy.figure([found]).axes[0].get_title()
     with pytest.raises(SettingError, match="Did you mean 'embedding nesum'"):
-        against_accuracy.relation(runs(), "embedding nesun", "knn", by_group=False)
+        against_accuracy.relation(runs(), "embedding nesun", "knn", by="run")
 
 
 def test_classes_have_the_same_colour_and_mark_in_every_map() -> None:

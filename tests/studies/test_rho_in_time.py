@@ -44,6 +44,14 @@ def test_cases_are_run_once_and_add_up(tmp_path: Path, monkeypatch: pytest.Monke
     before = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/case.json")}
     assert study.run(tmp_path, **ask)["rows"] == rows
     assert {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/case.json")} == before
+    moved = tmp_path.with_name(f"{tmp_path.name}_moved")
+    tmp_path.rename(moved)
+    assert study.run(moved, **ask)["rows"] == rows, "where the folder lies does not count"
+    assert [file.stat().st_mtime_ns for file in sorted(moved.glob("*/case.json"))] == [before[f] for f in sorted(before)]
+    again = study.run(tmp_path, **ask, jobs=2)["rows"]
+    aside = {"of", *(f"{label} linear" for label in study.LABELS)}  # other processes have the PROBE_EPOCHS of the module
+    first, second = ([{k: v for k, v in row.items() if k not in aside} for row in found] for found in (rows, again))
+    assert second == first, "the number of jobs changes nothing, their order neither"
     h = rows[1]["time"]["representation"]
     assert (h["rows"], h["groups"]) == (24 * study.NUM_CLIPS, 24)
     assert sum(h["label_shares"].values()) < 1 - h["within_share"] < 1

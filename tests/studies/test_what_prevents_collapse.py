@@ -1,6 +1,7 @@
 """The named collapses come and the alarm names them, the methods as they are stay healthy; the study puts it together."""
 
 import json
+import types
 from typing import Any
 
 import pytest
@@ -212,3 +213,19 @@ def test_a_case_is_run_once(tmp_path):
     assert row["curve"][-1][0] == 3
     assert study.run(tmp_path, **ask)["rows"] == [row]
     assert len(told) == 1
+    moved = tmp_path.with_name(f"{tmp_path.name}_moved")
+    tmp_path.rename(moved)
+    assert study.run(moved, **ask)["rows"] == [row], "where the folder lies does not count"
+    assert len(told) == 1
+    assert study.finished(ask["only"][0], moved, steps=4, seed=0, target="tiny") is None
+    assert study.finished(ask["only"][0], moved, steps=3, seed=0, target="moving_digits") is None
+
+
+def test_a_run_that_was_interrupted_is_not_taken_for_a_finished_one(tmp_path, monkeypatch):
+    stopped = types.SimpleNamespace(stopped="interrupted")
+    monkeypatch.setattr(study, "train", lambda *args, **kwargs: stopped)
+    (case,) = study.cases(["simsiam"])[:1]
+    ask = {"steps": 3, "seed": 0, "target": "tiny"}
+    with pytest.raises(KeyboardInterrupt):
+        study.run(tmp_path, only=[case], tell=lambda _: None, world=World(num_train=32, num_test=24), **ask)
+    assert study.finished(case, tmp_path, **ask) is None

@@ -10,13 +10,15 @@ import tyro
 from fullrank.cli import _io
 from fullrank.cli._names import names_of
 from fullrank.config import Settings
-from fullrank.errors import DataError, SettingError
+from fullrank.errors import DataError, SettingError, did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Drawn = tuple["Figure", dict[str, Any]]
 """a picture, and the numbers in it"""
+MOST_PANELS = 12
+"""of a picture of measures, where nobody chose them"""
 ABOUT = f"""{__doc__}
 
 time RUNS: spectrum over training time, a heat map of rank index against step (--spaces).
@@ -24,7 +26,7 @@ losses RUNS: each loss term, of training and of held-out records where the run h
 stages RUNS or CHECKPOINTS: effective rank of each stage of the backbone, of the data in --data.path.
 gap FEATURES: representation beside embedding.
 sides FEATURES FEATURES: spectra of training records against held-out ones, in pairs.
-accuracy RUNS.json: measures against an accuracy over runs, with Kendall's tau (--accuracy, --measures).
+accuracy RUNS.json: measures against an accuracy over runs, with Kendall's tau (--accuracy, --measures, --methods, --by).
 `fullrank spectrum --out` draws spectra side by side, `fullrank project` draws points."""
 
 
@@ -57,9 +59,13 @@ class Arguments:
     accuracy: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """of accuracy: which one, as the file calls it"""
     measures: tuple[str, ...] = ()
-    """of accuracy: which, such as "representation effective_rank" (where not given: all)"""
-    by: Literal["method", "run"] = "method"
-    """of accuracy: what is drawn anew for the interval; runs of one method with different seeds are no independent runs"""
+    """of accuracy: which, such as "representation effective_rank", or effective_rank for every space that has it (where not
+    given: the table has all, the picture those of the largest tau)"""
+    methods: tuple[str, ...] = ()
+    """of accuracy: runs of these only (where not given: of all)"""
+    by: Literal["method", "setting", "run"] | None = None
+    """of accuracy: what is drawn anew for the interval; runs that differ in their seed alone are not independent (where not
+    given: method, or the settings of a single one)"""
     data: Records = Records()
     """of stages: what the networks look at"""
     width: Literal["column", "page"] = "column"
@@ -203,30 +209,61 @@ def _accuracy(args: Arguments, width: float) -> Drawn:
     from fullrank.spectrum.scored_runs import read_scored_runs
 
     runs = [run for path in args.inputs for run in read_scored_runs(path)]
+    if args.methods:
+        there = sorted({run.group for run in runs})
+        for name in set(args.methods) - set(there):
+            raise SettingError(f"--methods must be of {', '.join(there)}. Got '{name}'.{did_you_mean(name, there)}")
+        runs = [run for run in runs if run.group in args.methods]
     known = list(dict.fromkeys(name for run in runs for name in run.accuracies))
-    accuracy = args.accuracy or known[0]
-    by_group = args.by == "method" and len({run.group for run in runs}) > 1
-    found = []
-    for name in args.measures or dict.fromkeys(name for run in runs for name in run.measures):
+    accuracy, by = args.accuracy or known[0], _unit(runs, args.by)
+    asked = _measures(args.measures, list(dict.fromkeys(name for run in runs for name in run.measures)))
+    found, left_out = [], dict[str, list[str]]()
+    for name in asked:
         try:
-            found.append(against_accuracy.relation(runs, name, accuracy, by_group=by_group))
+            found.append(against_accuracy.relation(runs, name, accuracy, by=by))
         except DataError as error:
             if args.measures:
                 raise
-            _io.notes.print(f"left out: {error}", markup=False)
+            left_out.setdefault(str(error).removeprefix(f"{name} and {accuracy}: "), []).append(name)
+    for reason, names in left_out.items():
+        many = f"{len(names)} measures" if len(names) > MOST_PANELS else ", ".join(names)
+        _io.notes.print(f"left out: {many}: {reason}", markup=False)
     if not found:
         raise DataError(f"{accuracy} must differ over at least 4 runs that have a measure. No measure is left; see above.")
-    rows = [[one.measure, one.tau.value, one.tau.low, one.tau.high, one.tau.num_runs] for one in found]
-    what = f"methods ({found[0].tau.num_units})" if by_group else "runs"
+    ordered = sorted(found, key=lambda one: -abs(one.tau.value))
+    rows = [
+        [one.measure, *(f"{v:+.2f}" for v in (one.tau.value, one.tau.low, one.tau.high)), one.tau.num_runs] for one in ordered
+    ]
+    what = "runs" if by == "run" else f"{by}s ({found[0].tau.num_units})"
     title = f"Kendall's tau with {accuracy}; 95 % interval drawn over {what}"
-    _io.table(title, ("measure", "tau", "from", "to", "runs"), sorted(rows, key=lambda row: -float(str(row[1]))))
+    _io.table(title, ("measure", "tau", "from", "to", "runs"), rows)
     numbers = {
         one.measure: {"tau": one.tau.value, "interval": [one.tau.low, one.tau.high], "runs": one.tau.num_runs} for one in found
     }
     if len(known) > 1 and args.accuracy is None:
         _io.console.print(f"other accuracies of the file: {', '.join(known[1:])} (--accuracy)", markup=False)
-    figure = against_accuracy.figure(found, width_inches=width)
+    drawn = found if args.measures else ordered[:MOST_PANELS]
+    if len(drawn) < len(found):
+        _io.console.print(f"the picture shows the first {len(drawn)} of {len(found)}; --measures chooses others", markup=False)
+    figure = against_accuracy.figure(drawn, width_inches=width)
     return figure, {"accuracy": accuracy, "drawn_over": what, "measures": numbers}
+
+
+def _measures(asked: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Measures by their whole names; one without a space stands for all that have it. All, where none is asked for."""
+    if not asked:
+        return list(known)
+    return [one for name in asked for one in ([k for k in known if k.split(" ", 1)[-1] == name] or [name])]
+
+
+def _unit(runs: Sequence[Any], asked: Literal["method", "setting", "run"] | None) -> Literal["method", "setting", "run"]:
+    from fullrank.spectrum.pictures.against_accuracy import names_of
+
+    if asked is None:
+        return next((by for by in ("method", "setting") if len(set(names_of(runs, by))) > 1), "run")
+    if len(set(names_of(runs, asked))) == 1:
+        raise SettingError(f"--by {asked} must have more than one {asked} to draw. Got one; take --by run.")
+    return asked
 
 
 PICTURES: dict[str, Callable[[Arguments, float], Drawn]] = {

@@ -1,5 +1,6 @@
 """The best state so far, by a measure that needs no labels."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ SMALLER_IS_BETTER = ("cev_auc",)
 class Best:
     """Which reading of ``cfg.keep_best`` was best; readings under an alarm or a suspicion do not count.
 
-    Readings of more rows replace those of fewer, whatever they say: a rank of more rows may be higher for that alone.
+    Readings of more rows replace those of fewer, whatever they say: a rank of more rows may be higher for that alone. One that
+    is not a number is none.
     """
 
     def __init__(self, cfg: CheckpointConfig, kept: Mapping[str, Any] | None):
@@ -23,6 +25,8 @@ class Best:
         if self.measure is None or self.measure not in numbers:
             return False
         value, n = float(numbers[self.measure]), int(numbers["n"])
+        if math.isnan(value):
+            return False
         if self.kept is not None and n <= self.kept["n"]:
             sign = -1.0 if self.measure in SMALLER_IS_BETTER else 1.0
             if n < self.kept["n"] or sign * value <= sign * self.kept["value"]:

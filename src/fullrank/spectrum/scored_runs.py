@@ -22,6 +22,8 @@ class ScoredRun:
 
     group: str
     """its method; runs of one method are alike"""
+    setting: str = ""
+    """what it differs in from others of its method, apart from the seed"""
     accuracies: dict[str, float]
     """{name: 0..1}"""
     measures: dict[str, float]
@@ -32,8 +34,8 @@ def read_scored_runs(path: str | Path) -> list[ScoredRun]:
     """Every row of the file that has measures and accuracies, wherever in it the rows stand.
 
     A row is an object with "ranks" or "measures", {space: {measure: number, or {"value": number}}} (or {measure: ...} beside
-    "space"), and numbers whose names say "knn", "linear", "finetune" or "top1"; "method" names its group. ``DataError`` where
-    there is none.
+    "space"), and numbers whose names say "knn", "linear", "finetune" or "top1"; "method" names its group, "setting" what
+    it differs in from others of it. ``DataError`` where there is none.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,7 +84,8 @@ def _run(row: Mapping[str, Any]) -> ScoredRun | None:
     }
     if not measures or not accuracies:
         return None
-    return ScoredRun(group=str(row.get("method", row.get("encoder", "run"))), accuracies=accuracies, measures=measures)
+    group, setting = str(row.get("method", row.get("encoder", "run"))), str(row.get("setting", ""))
+    return ScoredRun(group=group, setting=setting, accuracies=accuracies, measures=measures)
 
 
 def _number(value: Any) -> float | None:

@@ -5,14 +5,10 @@ between and within videos -> table and figure. A case that is there already is n
 thread each, so that their numbers do not depend on how many run at a time.
 """
 
-import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +27,8 @@ from fullrank.features.extract import extract
 from fullrank.methods._method import available, load_method
 from fullrank.recipes import recipe
 from fullrank.spectrum.temporal import grouped
+from fullrank.studies._case_file import read_case, write_case
+from fullrank.studies._jobs import in_parallel
 from fullrank.types import FeatureTable
 
 METHODS = ("simclr", "byol", "vicreg")
@@ -127,30 +125,25 @@ def run(
     """
     todo, world = cases(methods, seeds), world or WORLD
     write_world(out / "world", world)
-    one = partial(_case, out=out, first=(methods or METHODS)[0], steps=steps, target=target, world=world)
+    one = partial(_on_one_thread, out=out, first=(methods or METHODS)[0], steps=steps, target=target, world=world)
     for split in ("train", "test"):  # decoded here, so that cases do not race for it
         data = settings(todo[0], out, first=(methods or METHODS)[0], steps=steps, target=target).data
         open_source(data.model_copy(update={"split": split}))
-    rows = []
-    with _workers(jobs) as in_order:
-        for i, (case, row) in enumerate(zip(todo, in_order(one, todo), strict=True)):
-            tell(f"{i + 1}/{len(todo)} {case.folder}: {_said(row)}")
-            rows.append(row)
-    return {"rows": rows, "steps": steps, "seeds": list(seeds)}
+    rows: dict[Case, dict[str, Any]] = {}
+    for case, row in in_parallel(one, todo, jobs):
+        rows[case] = row
+        tell(f"{len(rows)}/{len(todo)} {case.folder}: {_said(row)}")
+    return {"rows": [rows[case] for case in todo], "steps": steps, "seeds": list(seeds)}
 
 
-@contextmanager
-def _workers(jobs: int) -> Iterator[Callable[..., Any]]:
-    if jobs == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield map
-        finally:
-            torch.set_num_threads(threads)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield pool.map
+def _on_one_thread(case: Case, **how: Any) -> tuple[Case, dict[str, Any]]:
+    """A case and its row; on one thread, so that its numbers are the same however many run at a time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return case, _case(case, **how)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _case(case: Case, *, out: Path, first: str, steps: int, target: str, world: World) -> dict[str, Any]:
@@ -158,8 +151,8 @@ def _case(case: Case, *, out: Path, first: str, steps: int, target: str, world: 
     config = settings(case, out, first=first, steps=steps, target=target)
     file = out / case.folder / "case.json"
     wanted = {"settings": config.model_dump(mode="json"), "world": world.key}
-    if file.exists() and (row := json.loads(file.read_text(encoding="utf-8")))["of"] == wanted:
-        return dict(row)
+    if (found := read_case(file, wanted)) is not None:
+        return found
     shutil.rmtree(out / case.folder, ignore_errors=True)  # of a run that was interrupted
     sources = {s: open_source(config.data.model_copy(update={"split": s})) for s in ("train", "test")}
     row = {"method": case.method, "rho": case.rho, "span": case.span, "seed": case.seed, "of": wanted}
@@ -169,14 +162,14 @@ def _case(case: Case, *, out: Path, first: str, steps: int, target: str, world: 
         row |= _judge(untrained(config, seed=case.seed), sources, out / case.folder)
     else:
         try:
-            train(config, source=sources["train"], recipe=f"{case.method}.{target}")
+            result = train(config, source=sources["train"], recipe=f"{case.method}.{target}")
+            if result.stopped in ("interrupted", "terminated"):
+                raise KeyboardInterrupt
             row |= _judge(load(out / case.folder), sources, out / case.folder)
         except NonFiniteError as error:
             row["diverged"] = str(error)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(row, default=float) + "\n", encoding="utf-8")
-    temporary.replace(file)
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    write_case(file, row)
+    return row
 
 
 def _judge(encoder: Encoder, sources: Any, folder: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ methods -> cases (method, guard) -> train -> verdict, alarm, ranks over steps, a
 there already is not run again.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from fullrank.recipes import recipe
 from fullrank.spectrum.alarms import by_metrics
 from fullrank.spectrum.diagnosis import diagnose
 from fullrank.spectrum.measures import measure_all
+from fullrank.studies._case_file import read_case, write_case
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +39,7 @@ NAMED: tuple[tuple[str, str], ...] = (
     ("dino", "sharpening"),
 )
 """the collapses that everybody knows: (method, guard)"""
+FILE = "case.json"
 NUM_CLIPS = 2
 KNN_NEIGHBOURS = 20
 SMALL: dict[str, Any] = {"num_frames": 2, "frames_per_second": 4.0, "batch_size": 32, "num_workers": 0}
@@ -118,19 +119,24 @@ def run(
     write_world(out / "world", world or World(seed=seed, num_train=960, num_test=320))
     rows, todo = [], list(only or cases(methods))
     for i, case in enumerate(todo):
-        file = out / case.folder / "case.json"
-        config = settings(case, out, steps=steps, seed=seed, target=target)
-        wanted = {"steps": steps, "seed": seed, "settings": config.model_dump(mode="json")}
-        if file.exists() and (row := json.loads(file.read_text(encoding="utf-8")))["of"] == wanted:
-            rows.append(row)
-            continue
-        shutil.rmtree(out / case.folder, ignore_errors=True)
-        tell(f"{i + 1}/{len(todo)} {case.method}, {case.guard}")
-        row = {**_one(case, config, out, target), "of": wanted}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(row, default=float) + "\n", encoding="utf-8")
+        row = finished(case, out, steps=steps, seed=seed, target=target)
+        if row is None:
+            shutil.rmtree(out / case.folder, ignore_errors=True)
+            tell(f"{i + 1}/{len(todo)} {case.method}, {case.guard}")
+            config = settings(case, out, steps=steps, seed=seed, target=target)
+            row = {**_one(case, config, out, target), "of": _of(config)}
+            write_case(out / case.folder / FILE, row)
         rows.append(row)
     return {"rows": rows, "steps": steps, "seed": seed}
+
+
+def finished(case: Case, out: Path, *, steps: int, seed: int, target: str = "moving_digits") -> dict[str, Any] | None:
+    """The row of a case that ended before with the same settings, wherever ``out`` lay then; None where it has to be run."""
+    return read_case(out / case.folder / FILE, _of(settings(case, out, steps=steps, seed=seed, target=target)))
+
+
+def _of(config: RunConfig[Any]) -> dict[str, Any]:
+    return {"steps": config.max_steps, "seed": config.seed, "settings": config.model_dump(mode="json")}
 
 
 def _one(case: Case, config: RunConfig[Any], out: Path, target: str) -> dict[str, Any]:
@@ -138,9 +144,11 @@ def _one(case: Case, config: RunConfig[Any], out: Path, target: str) -> dict[str
     row: dict[str, Any] = {"method": case.method, "guard": case.guard}
     row |= {"expected": case.off.expect, "source": case.off.source} if case.off else {"expected": "no collapse", "source": ""}
     try:
-        train(config, source=sources["train"], recipe=f"{case.method}.{target}")
+        result = train(config, source=sources["train"], recipe=f"{case.method}.{target}")
     except NonFiniteError as error:
         return {**row, "verdict": "diverged", "sentence": str(error), "alarms": [], "curve": []}
+    if result.stopped in ("interrupted", "terminated"):
+        raise KeyboardInterrupt
     folder = out / case.folder
     events, spectra = read_lines(folder / "events.jsonl"), read_lines(folder / "spectrum.jsonl")
     encoder = load(folder)

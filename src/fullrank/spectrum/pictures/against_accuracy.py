@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from fullrank.spectrum.scored_runs import ScoredRun
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_NAMED = 18
+MOST_NAMED = 28
 """groups that get a mark and a colour of their own; more are drawn alike"""
+MOST_LISTED = 12
+"""names in a sentence"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +30,23 @@ class Relation:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     groups: tuple[str, ...]
+    """of each run its method; where all are of one, its setting"""
     tau: Tau
 
 
-def relation(runs: Sequence[ScoredRun], measure: str, accuracy: str, *, by_group: bool, seed: int = 0) -> Relation:
-    """``by_group``: the interval is drawn over methods, so that seeds of one method don't count as several.
+Unit = Literal["method", "setting", "run"]
+"""what is drawn anew for an interval"""
+
+
+def names_of(runs: Sequence[ScoredRun], by: Unit) -> list[str]:
+    """Which method, setting or run each is of."""
+    if by == "run":
+        return [str(i) for i in range(len(runs))]
+    return [run.group if by == "method" else f"{run.group} {run.setting}".strip() for run in runs]
+
+
+def relation(runs: Sequence[ScoredRun], measure: str, accuracy: str, *, by: Unit, seed: int = 0) -> Relation:
+    """``by``: the interval is drawn over methods, or their settings, so that seeds of one don't count as several.
 
     ``SettingError`` names the nearest where no run has the measure or the accuracy; ``DataError`` as ``kendall``.
     """
@@ -41,15 +55,17 @@ def relation(runs: Sequence[ScoredRun], measure: str, accuracy: str, *, by_group
         ("accuracy", accuracy, sorted({name for run in runs for name in run.accuracies})),
     ):
         if name not in known:
-            raise SettingError(f"the {kind} must be one of {', '.join(known)}. Got '{name}'.{did_you_mean(name, known)}")
+            listed = ", ".join(known) if len(known) <= MOST_LISTED else f"the {len(known)} that `fullrank draw accuracy` lists"
+            raise SettingError(f"the {kind} must be one of {listed}. Got '{name}'.{did_you_mean(name, known)}")
     both = [run for run in runs if measure in run.measures and accuracy in run.accuracies]
     x = np.array([run.measures[measure] for run in both])
     y = np.array([run.accuracies[accuracy] for run in both])
-    groups = tuple(run.group for run in both)
     try:
-        tau = kendall(x, y, groups if by_group else None, seed=seed)
+        tau = kendall(x, y, names_of(both, by), seed=seed)
     except DataError as error:
         raise DataError(f"{measure} and {accuracy}: {error}") from None
+    methods = names_of(both, "method")
+    groups = tuple(methods if len(set(methods)) > 1 else [run.setting or run.group for run in both])
     return Relation(measure=measure, accuracy=accuracy, x=x, y=y, groups=groups, tau=tau)
 
 
@@ -57,7 +73,7 @@ def figure(relations: Sequence[Relation], *, width_inches: float = WIDTHS["colum
     """A panel a relation; above it Kendall's tau and its 95 % interval. Accuracies of 0..1 are drawn in %."""
     names = list(dict.fromkeys(group for one in relations for group in one.groups))
     named = 1 < len(names) <= MOST_NAMED
-    columns = columns_of(names, width_inches)
+    columns = columns_of(names, width_inches, marks=True)
     lines = -(-len(names) // columns) if named else 0
     drawn, grid = panels(len(relations), width_inches, 1.7, extra_inches=0.15 * lines + 0.05)
     for panel, one in zip(grid, relations, strict=True):
@@ -73,7 +89,7 @@ def figure(relations: Sequence[Relation], *, width_inches: float = WIDTHS["colum
             panel.tick_params(axis="x", which="both", labelsize=6.5)
     if named:
         handles, labels = grid[0].get_lines(), names
-        legend_below(drawn, handles, labels, columns)
+        legend_below(drawn, handles, labels, columns, marks=True)
     return drawn
 
 

@@ -79,16 +79,16 @@ def legend(axes: "Axes", ink: str = INK, *, size: float = 6.5, **where: Any) -> 
     axes.legend(fontsize=size, frameon=False, labelcolor=ink, handlelength=2.6, **where)
 
 
-def legend_below(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
-    """One legend for all panels."""
-    look: dict[str, Any] = {"fontsize": 6.5, "handlelength": 2.6, "columnspacing": 1.2, "frameon": False}
+def legend_below(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], columns: int, *, marks: bool = False) -> None:
+    """One legend for all panels. ``marks``: of single marks, which need less room than curves."""
+    look: dict[str, Any] = {"fontsize": 6.5, "handlelength": 1.0 if marks else 2.6, "columnspacing": 1.2, "frameon": False}
     figure.legend(handles=list(handles), labels=list(labels), loc="outside lower center", ncols=columns, **look)
 
 
-def columns_of(labels: Sequence[str], width_inches: float) -> int:
+def columns_of(labels: Sequence[str], width_inches: float, *, marks: bool = False) -> int:
     """How many entries of a legend fit beside each other."""
     longest = max((len(label) for label in labels), default=1)
-    return max(1, min(len(labels), int(width_inches / (0.5 + 0.055 * longest))))
+    return max(1, min(len(labels), int(width_inches / ((0.35 if marks else 0.5) + 0.055 * longest))))
 
 
 def check_suffix(path: Path) -> None:
