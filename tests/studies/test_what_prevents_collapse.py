@@ -15,6 +15,7 @@ from fullrank.methods._method import load_method
 from fullrank.spectrum.alarms import by_metrics, cheap_complete
 from fullrank.spectrum.bulk import bulk_measures
 from fullrank.spectrum.measures import cheap_measures
+from fullrank.studies import _whole
 from fullrank.studies import what_prevents_collapse as study
 from fullrank.types import StepContext, Views
 
@@ -223,7 +224,7 @@ def test_a_case_is_run_once(tmp_path):
 
 def test_a_run_that_was_interrupted_is_not_taken_for_a_finished_one(tmp_path, monkeypatch):
     stopped = types.SimpleNamespace(stopped="interrupted")
-    monkeypatch.setattr(study, "train", lambda *args, **kwargs: stopped)
+    monkeypatch.setattr(_whole, "train", lambda *args, **kwargs: stopped)
     (case,) = study.cases(["simsiam"])[:1]
     ask = {"steps": 3, "seed": 0, "target": "tiny"}
     with pytest.raises(KeyboardInterrupt):

@@ -21,7 +21,6 @@ from fullrank.data.loader import in_order
 from fullrank.data.open import open_source
 from fullrank.data.source import Source
 from fullrank.data.sources.moving_digits import World, write_world
-from fullrank.engine.loop import train
 from fullrank.engine.observers import read_lines
 from fullrank.evaluation.knn import knn
 from fullrank.evaluation.linear import linear
@@ -29,6 +28,7 @@ from fullrank.features.extract import extract
 from fullrank.features.write import write_table
 from fullrank.recipes import recipe
 from fullrank.spectrum.measures import measure_all
+from fullrank.studies._whole import train_whole
 from fullrank.types import FeatureTable
 from fullrank.views.plan import center_views
 
@@ -87,7 +87,7 @@ def run(out: Path, demo: Demo, *, seed: int, command: str, tell: Callable[[str],
     mark = done("world", start)
 
     tell(f"1/3 training {HEALTHY} without labels")
-    train(healthy, source=sources["train"], recipe=HEALTHY, command=command)
+    train_whole(healthy, source=sources["train"], recipe=HEALTHY, command=command)
     mark = done("healthy run", mark)
 
     collapsed = _settings(COLLAPSED, folder_of(out, "collapsed"), seed, demo.collapsed_minutes, demo.max_steps)
@@ -97,14 +97,14 @@ def run(out: Path, demo: Demo, *, seed: int, command: str, tell: Callable[[str],
     monitor = MonitorConfig(on_collapse="warn")
     collapsed = collapsed.model_copy(update={"method": method, "optimizer": optimizer, "monitor": monitor})
     tell(f"2/3 training {COLLAPSED} with --method.variance-weight 0: it must collapse, and the alarm must say so")
-    train(collapsed, source=sources["train"], recipe=COLLAPSED, command=command)
+    train_whole(collapsed, source=sources["train"], recipe=COLLAPSED, command=command)
     alarms = [row for row in read_lines(folder_of(out, "collapsed") / "events.jsonl") if row["event"] == "collapse"]
     tell(f"   alarm at step {alarms[0]['step']}: {alarms[0]['sentence']}" if alarms else "   no alarm")
     mark = done("collapsed run", mark)
 
     tell(f"3/3 training {CEILING} with the labels: the ceiling")
     ceiling = _settings(CEILING, folder_of(out, "with labels"), seed, demo.ceiling_minutes, demo.max_steps)
-    train(ceiling, source=sources["train"], recipe=CEILING, command=command)
+    train_whole(ceiling, source=sources["train"], recipe=CEILING, command=command)
     mark = done("ceiling run", mark)
 
     tell("features of five encoders, and what can be read from them")

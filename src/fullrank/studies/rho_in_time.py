@@ -19,7 +19,6 @@ from fullrank.checkpoint.encoder import Encoder, load, untrained
 from fullrank.config import RunConfig
 from fullrank.data.open import open_source
 from fullrank.data.sources.moving_digits import World, write_world
-from fullrank.engine.loop import train
 from fullrank.errors import NonFiniteError, SettingError, did_you_mean
 from fullrank.evaluation.knn import knn
 from fullrank.evaluation.linear import linear
@@ -162,9 +161,7 @@ def _case(case: Case, *, out: Path, first: str, steps: int, target: str, world: 
         row |= _judge(untrained(config, seed=case.seed), sources, out / case.folder)
     else:
         try:
-            result = train(config, source=sources["train"], recipe=f"{case.method}.{target}")
-            if result.stopped in ("interrupted", "terminated"):
-                raise KeyboardInterrupt
+            train_whole(config, source=sources["train"], recipe=f"{case.method}.{target}")
             row |= _judge(load(out / case.folder), sources, out / case.folder)
         except NonFiniteError as error:
             row["diverged"] = str(error)

@@ -14,7 +14,6 @@ from fullrank.checkpoint.encoder import load
 from fullrank.config import MonitorConfig, RunConfig
 from fullrank.data.open import open_source
 from fullrank.data.sources.moving_digits import World, write_world
-from fullrank.engine.loop import train
 from fullrank.engine.observers import read_lines
 from fullrank.errors import NonFiniteError, SettingError, did_you_mean
 from fullrank.evaluation.knn import knn
@@ -144,11 +143,9 @@ def _one(case: Case, config: RunConfig[Any], out: Path, target: str) -> dict[str
     row: dict[str, Any] = {"method": case.method, "guard": case.guard}
     row |= {"expected": case.off.expect, "source": case.off.source} if case.off else {"expected": "no collapse", "source": ""}
     try:
-        result = train(config, source=sources["train"], recipe=f"{case.method}.{target}")
+        train_whole(config, source=sources["train"], recipe=f"{case.method}.{target}")
     except NonFiniteError as error:
         return {**row, "verdict": "diverged", "sentence": str(error), "alarms": [], "curve": []}
-    if result.stopped in ("interrupted", "terminated"):
-        raise KeyboardInterrupt
     folder = out / case.folder
     events, spectra = read_lines(folder / "events.jsonl"), read_lines(folder / "spectrum.jsonl")
     encoder = load(folder)
