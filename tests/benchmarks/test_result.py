@@ -56,6 +56,7 @@ def test_every_benchmark_writes_through_it_and_has_a_quick_pass() -> None:
         "_population",
         "_result",
         "_peers",
+        "_replay",
         "_features",
         "_jobs",
         "_methods_figure",
@@ -63,7 +64,7 @@ def test_every_benchmark_writes_through_it_and_has_a_quick_pass() -> None:
         "tables",
         "torchvision_shim",
     }
-    others |= {"demo", "real_input", "methods", "measures_and_accuracy", "study", "rho_in_time", "cifar10"}
+    others |= {"alarms", "demo", "real_input", "methods", "measures_and_accuracy", "study", "rho_in_time", "cifar10"}
     assert {file.stem for file in FOLDER.glob("*.py")} - others == set(SCRIPTS), "a new script belongs to one of the two"
 
 
