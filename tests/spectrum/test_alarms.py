@@ -7,7 +7,7 @@ import pytest
 from fullrank.checkpoint.encoder import build_method
 from fullrank.methods._method import Method, available, load_method
 from fullrank.recipes import recipe
-from fullrank.spectrum.alarms import at_collapse_value, few_directions, few_points, sudden_drop
+from fullrank.spectrum.alarms import at_collapse_value, cheap_complete, few_directions, few_points, sudden_drop
 from fullrank.spectrum.thresholds import ALARMS
 
 ROW = {"n": 2048, "d": 100, "std": 1.0, "normalized_std": 0.1, "mean_cosine": 0.0}
@@ -15,8 +15,8 @@ ROW = {"n": 2048, "d": 100, "std": 1.0, "normalized_std": 0.1, "mean_cosine": 0.
 
 @pytest.mark.parametrize(
     ("rank", "before", "raised"),
-    [(2.0, 2.0, True), (2.0, 10.0, True), (2.0, 1.5, False), (5.0, 5.0, False), (2.0, None, False)],
-    ids=["stays", "falls", "widens", "enough", "first"],
+    [(2.0, 2.0, True), (2.0, 10.0, True), (2.0, 1.5, False), (7.0, 7.0, True), (9.0, 9.0, False), (2.0, None, False)],
+    ids=["stays", "falls", "widens", "Barlow Twins", "BYOL", "first"],
 )
 def test_few_directions_are_an_alarm_where_they_do_not_grow(rank: float, before: float | None, raised: bool) -> None:
     assert (few_directions(ROW | {"effective_rank": rank}, "embedding", before) is not None) is raised
@@ -32,6 +32,23 @@ def test_a_drop_is_measured_against_what_was_usual() -> None:
     assert sudden_drop([*usual, 49.0 * ALARMS.drop_ratio + 1], "representation") is None
     assert sudden_drop([*usual[:2], 1.0], "representation") is None, "too few readings to know what is usual"
     assert sudden_drop([1.0, *usual[:2], 1.0, 20.0], "representation") is None, "one odd reading before is no rule"
+
+
+def test_the_rank_of_a_prediction_may_fall() -> None:
+    """A predictor keeps few directions: BYOL's 3 of 128 while it is healthy."""
+    ranks = [50.0, 48.0, 52.0, 49.0, 3.0]
+    assert sudden_drop(ranks, "prediction") is None
+    assert sudden_drop(ranks, "teacher") is None, "it follows the student"
+    assert sudden_drop(ranks, "broad_embedding") is not None
+
+
+@pytest.mark.parametrize(("space", "spread"), [("embedding", 0.1), ("representation", 0.025)])
+def test_what_the_verdict_calls_complete_is_an_alarm_only_where_it_lasts(space: str, spread: float) -> None:
+    row = ROW | {"normalized_std": spread / 10, "mean_cosine": 0.99}
+    assert cheap_complete(row, space) is None
+    assert cheap_complete(row, space, lasting=True)["kind"] == "complete"  # type: ignore[index]
+    wider = row | {"normalized_std": 0.016}
+    assert cheap_complete(wider, space, lasting=True) is None
 
 
 def test_points_are_told_with_their_number() -> None:

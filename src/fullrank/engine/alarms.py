@@ -30,7 +30,12 @@ class Alarms:
         self.began: dict[str, int] = {}
         self.suspected: dict[str, tuple[int, int]] = {}
         """{name: (readings in a row, step of the first)}"""
+        self.points: dict[str, int] = {}
+        """{space: readings in a row that show one point}; what is only narrow is suspected"""
+        self.before: dict[str, float] = {}
+        """{space: effective rank of the last spectrum}"""
         self.ranks: dict[str, list[float]] = {}
+        """{space: effective ranks since training settled}"""
 
     def restore(self, rows: list[dict[str, Any]]) -> None:
         """Take up the alarms that stood when a run ended, from its events."""
@@ -46,6 +51,8 @@ class Alarms:
         """Forget everything: the weights are those of an earlier step."""
         self.began.clear()
         self.suspected.clear()
+        self.points.clear()
+        self.before.clear()
         self.ranks.clear()
 
     @property
@@ -57,9 +64,15 @@ class Alarms:
         self, event: StepEvent, measures: Mapping[str, Mapping[str, Any]], not_finite: list[str]
     ) -> dict[str, Any] | None:
         """Read scale, metrics and losses of a step; the first new alarm, where one was raised."""
-        found: dict[str, dict[str, Any] | None] = {
-            space: rules.cheap_complete(numbers, space, healthy_std=self.healthy_std) for space, numbers in measures.items()
-        }
+        found: dict[str, dict[str, Any] | None] = {}
+        lasting = 1 + -(-ALARMS.lasting_steps // self.every) if _settled(event) else math.inf
+        needed = {"loss": lasting}
+        for space, numbers in measures.items():
+            point = rules.cheap_complete(numbers, space, healthy_std=self.healthy_std)
+            self.points[space] = self.points.get(space, 0) + 1 if point else 0
+            found[space] = point or rules.cheap_complete(numbers, space, healthy_std=self.healthy_std, lasting=True)
+            if self.points[space] < READINGS:
+                needed[space] = lasting
         metrics = {name: float(value) for name, value in event.metrics.items()}
         if self.signs:
             found["output"] = rules.by_metrics(self.signs, metrics)
@@ -70,21 +83,25 @@ class Alarms:
         for name in not_finite:
             sentence = f"The {name.replace('_', ' ')} is not finite: NaN or infinity in a batch."
             found[f"{name}{NOT_FINITE}"] = {"kind": "non_finite", "sentence": sentence, "evidence": {}}
-        needed = {"loss": 1 + -(-ALARMS.loss_steps // self.every)} | {f"{name}{NOT_FINITE}": 1 for name in not_finite}
+        needed |= {f"{name}{NOT_FINITE}": 1 for name in not_finite}
         return self._update(event, found, needed, read=dict(measures) | {"output": metrics})
 
     def full(self, event: StepEvent, spaces: Mapping[str, Mapping[str, Any]], points: Found) -> dict[str, Any] | None:
         """Read the spectra of a step, and whether rows sit at few points; the first new alarm, where one was raised."""
         found: dict[str, dict[str, Any] | None] = {}
-        settled = event.ctx.step >= max(ALARMS.settled_steps, ALARMS.settled_share * event.ctx.total_steps)
+        settled = _settled(event)
         for space, numbers in spaces.items():
-            history = self.ranks.setdefault(space, [])
-            before = history[-1] if history else None
-            if f"{space} drop" in self.began or f"{space} drop" in self.suspected:
-                history = history[:-1]  # a dropped rank is no usual one
-            found[f"{space} drop"] = rules.sudden_drop([*history, numbers["effective_rank"]], space) if settled else None
+            now, before = numbers["effective_rank"], self.before.get(space)
+            if f"{space} dimensional" in self.began:
+                before = now  # it stands until there are directions enough, however slowly they come
             found[f"{space} dimensional"] = rules.few_directions(numbers, space, before) if settled else None
-            self.ranks[space] = [*history, numbers["effective_rank"]][-2 * ALARMS.drop_readings :]
+            self.before[space] = now
+            if settled:
+                history = self.ranks.setdefault(space, [])
+                if f"{space} drop" in self.began or f"{space} drop" in self.suspected:
+                    history = history[:-1]  # a dropped rank is no usual one
+                found[f"{space} drop"] = rules.sudden_drop([*history, now], space)
+                self.ranks[space] = [*history, now][-2 * ALARMS.drop_readings :]
         found |= {f"{space} cluster": said if settled else None for space, said in points.items()}
         return self._update(event, found, {}, read=dict(spaces))
 
@@ -101,7 +118,7 @@ class Alarms:
         return None
 
     def _update(
-        self, event: StepEvent, found: Found, needed: Mapping[str, int], read: Mapping[str, Any]
+        self, event: StepEvent, found: Found, needed: Mapping[str, float], read: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         raised = None
         step = event.ctx.step
@@ -123,3 +140,8 @@ class Alarms:
                 self.events.write(alarm)
                 raised = raised or alarm
         return raised
+
+
+def _settled(event: StepEvent) -> bool:
+    """Whether the start, in which ranks fall and losses sit near their values at collapse, is over."""
+    return event.ctx.step >= max(ALARMS.settled_steps, ALARMS.settled_share * event.ctx.total_steps)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fullrank.methods._method import Sign
-from fullrank.spectrum.rules import evidence_of, is_complete, space_of
+from fullrank.spectrum.rules import SPACES, evidence_of, is_complete, space_of
 from fullrank.spectrum.sentences import rank, scale
 from fullrank.spectrum.thresholds import ALARMS, THRESHOLDS
 
@@ -17,19 +17,24 @@ LARGEST_K = 1 << 20
 
 
 def cheap_complete(
-    measures: Mapping[str, Any], space: str = "embedding", *, healthy_std: float | None = None
+    measures: Mapping[str, Any], space: str = "embedding", *, healthy_std: float | None = None, lasting: bool = False
 ) -> dict[str, Any] | None:
     """A complete collapse of ``space`` that ``cheap_measures`` of a batch show.
 
-    Stricter than ``diagnose``: heads without batch norm start with a spread near 0.1 and widen. A method that fixes the scale
-    of its embedding passes it as ``healthy_std``: its collapse shows in the std some 100 steps before it shows in the
-    directions (VICReg without variance term: std 0.03 after 30 steps, mean cosine then 0.88). Of an embedding that ends in a
-    BatchNorm a few rows of each batch stay apart, whatever happens: with ``bulk_measures`` among the measures, all others are
-    looked at.
+    Stricter than ``diagnose``: heads without batch norm start with a spread near 0.1 and widen. ``lasting`` asks what
+    ``diagnose`` would say, which is an alarm only after ``ALARMS.lasting_steps`` in a row, or where one stands.
+
+    A method that fixes the scale of its embedding passes it as ``healthy_std``: its collapse shows in the std some 100 steps
+    before it shows in the directions (VICReg without variance term: std 0.03 after 30 steps, mean cosine then 0.88). Of an
+    embedding that ends in a BatchNorm a few rows of each batch stay apart, whatever happens: with ``bulk_measures`` among the
+    measures, all others are looked at.
 
     >>> row = {"n": 64, "d": 16, "std": 0.01, "normalized_std": 0.2, "mean_cosine": 0.4}
     >>> cheap_complete(row) is None
     True
+    >>> narrow = row | {"std": 0.5, "normalized_std": 0.025, "mean_cosine": 0.99}
+    >>> cheap_complete(narrow) is None, cheap_complete(narrow, lasting=True) is None
+    (True, False)
     >>> print(cheap_complete(row, healthy_std=1.0)["sentence"])
     The embedding has collapsed completely: std 0.01 (healthy 1), mean cosine 0.4000 between different records,
     sqrt(d) x normalised std 0.8 (healthy about 1).
@@ -39,7 +44,8 @@ def cheap_complete(
         return None
     evidence = evidence_of(space, measures, healthy_std if kind == "embedding" else None)
     name = space.replace("_", " ")
-    if is_complete(evidence, ALARMS.spread[kind], ALARMS.std_ratio):
+    spread = THRESHOLDS[kind].complete_spread if lasting else ALARMS.spread[kind]
+    if is_complete(evidence, spread, ALARMS.std_ratio):
         sentence = f"The {name} has collapsed completely: {scale(kind, evidence)}."
     elif kind == "embedding" and _is_bulk(measures):
         evidence |= {key: float(measures[key]) for key in ("trimmed_normalized_std", "leading_share")}
@@ -125,13 +131,19 @@ def few_points(measures: Mapping[str, Any], space: str) -> dict[str, Any] | None
 def sudden_drop(ranks: Sequence[float], space: str) -> dict[str, Any] | None:
     """An effective rank, the last of ``ranks``, far below the median of those before it.
 
+    Of a representation or an embedding: the rank of a prediction falls in healthy runs, for a predictor keeps few directions
+    (BYOL's 3 of 128 beside an embedding of 13 to 15). Not of the start, where ranks fall while features are learnt: pass those
+    of after ``ALARMS.settled_steps``.
+
     >>> print(sudden_drop([30.0, 31.0, 29.0, 30.0, 8.0], "embedding")["sentence"])
     The effective rank of the embedding dropped to 8.0, from a median of 30.0 over the last 4 spectra.
     >>> sudden_drop([30.0, 25.0, 20.0, 15.0, 12.0], "embedding") is None
     True
+    >>> sudden_drop([30.0, 31.0, 29.0, 30.0, 8.0], "prediction") is None
+    True
     """
     earlier = sorted(ranks[-1 - ALARMS.drop_readings : -1])
-    if len(earlier) < ALARMS.drop_readings:
+    if space_of(space) not in SPACES or len(earlier) < ALARMS.drop_readings:
         return None
     half = len(earlier) // 2
     usual = (earlier[half - 1] + earlier[half]) / 2 if len(earlier) % 2 == 0 else earlier[half]

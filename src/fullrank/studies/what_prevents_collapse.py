@@ -161,7 +161,7 @@ def _one(case: Case, config: RunConfig[Any], out: Path, target: str) -> dict[str
         **row,
         "verdict": shown["kind"] if shown and kind in ("healthy", "mean_shift") else kind,
         "sentence": " ".join(([shown["sentence"]] if shown else []) + [diagnosis.sentence]),
-        "alarms": _alarms(events),
+        "alarms": alarms_of(events),
         "measures": {s: {k: m[k] for k in ("n", "d", "effective_rank", "std", "mean_cosine")} for s, m in measures.items()},
         "metrics": metrics,
         "curve": [
@@ -176,7 +176,7 @@ def _one(case: Case, config: RunConfig[Any], out: Path, target: str) -> dict[str
     }
 
 
-def _alarms(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def alarms_of(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every alarm, with the step at which it was withdrawn, or None."""
     found: list[dict[str, Any]] = []
     for event in events:
