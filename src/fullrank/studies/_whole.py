@@ -3,7 +3,8 @@
 from typing import Any
 
 from fullrank.config import RunConfig
-from fullrank.engine.loop import TrainResult, train
+from fullrank.engine.loop import train
+from fullrank.engine.run import TrainResult
 
 
 def train_whole(config: RunConfig[Any], **arguments: Any) -> TrainResult:

@@ -28,6 +28,7 @@ from fullrank.recipes import recipe
 from fullrank.spectrum.temporal import grouped
 from fullrank.studies._case_file import read_case, write_case
 from fullrank.studies._jobs import in_parallel
+from fullrank.studies._whole import train_whole
 from fullrank.types import FeatureTable
 
 METHODS = ("simclr", "byol", "vicreg")

@@ -24,6 +24,7 @@ from fullrank.spectrum.alarms import by_metrics
 from fullrank.spectrum.diagnosis import diagnose
 from fullrank.spectrum.measures import measure_all
 from fullrank.studies._case_file import read_case, write_case
+from fullrank.studies._whole import train_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
