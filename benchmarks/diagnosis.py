@@ -5,9 +5,10 @@
 
 Without --runs the planted population alone (some minutes). With it, what is missing of the runs is trained first, each in a
 process of one thread: on the embedded world every method as it is and without each of its guards, and a grid of VICReg's
-variance and covariance weights; the embedding of the test videos is then diagnosed. FOLDER/seed0, FOLDER/seed1, ... are each
-laid out as the --work folder of study.py: runs that study.py made with as many steps are taken as they are, wherever they lay
-then. All runs of one seed come before the next, test seeds first; what is missing after --max-minutes is counted in the note.
+variance and covariance weights (tiny recipe, easier world); the embedding of the test videos is then diagnosed. FOLDER/seed0,
+FOLDER/seed1, ... are each laid out as the --work folder of study.py: runs that study.py made with as many steps are taken as
+they are, wherever they lay then. All runs of one seed come before the next, test seeds first; what is missing after
+--max-minutes is counted in the note.
 
 What a run should be called is what the source of its guard says (`expect`), for the grid: complete at variance weight 0,
 healthy from 5 on with the paper's covariance weight. Runs whose source expects no collapse count as healthy.
@@ -18,7 +19,6 @@ more cases are wrong than at the best value: thresholds.py holds values from the
 
 import argparse
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,9 @@ import numpy as np
 from _population import SWEEPS, SWEPT_D, SWEPT_N, population, swept
 from _result import goal, origin, write
 
+from fullrank.data.sources.moving_digits import World
 from fullrank.studies._jobs import in_parallel
+from fullrank.testing.runs import WORLD
 
 TRAIN_SEEDS, TEST_SEEDS = (0, 1, 2, 3), (10, 11, 12, 13)
 KINDS = ("healthy", "mean_shift", "temporal", "dimensional", "cluster", "complete")
@@ -51,6 +53,8 @@ SWEPT = 8
 WANTED = 0.95
 """of the planted test cases right"""
 GRID_VARIANCE, GRID_COVARIANCE = (0.0, 1.0, 5.0, 25.0, 100.0), (0.0, 1.0, 25.0)
+GRID = "grid "
+"""how the settings of the grid begin"""
 STEPS = 300
 
 
@@ -186,7 +190,7 @@ def run_cases(methods: Sequence[str] | None = None, grid: bool = True) -> list[t
                 expect="complete" if variance == 0.0 else "no collapse",
                 source="the grid of variance and covariance weights",
             )
-            found.append((study.Case(method="vicreg", guard=f"grid {variance:g} {covariance:g}", off=off), expect))
+            found.append((study.Case(method="vicreg", guard=f"{GRID}{variance:g} {covariance:g}", off=off), expect))
     return found
 
 
@@ -194,33 +198,41 @@ Key = tuple[int, str]
 """(seed, name of the case's folder)"""
 
 
-def seed_folder(folder: Path, seed: int) -> Path:
-    return folder / f"seed{seed}"
+def home(folder: Path, seed: int, case: Any) -> Path:
+    """Where a case's study lies: the grid has a world of its own."""
+    return folder / f"seed{seed}" / ("grid" if case.guard.startswith(GRID) else "")
+
+
+def how(case: Any, seed: int, tiny: bool) -> tuple[str, World]:
+    """(target, world) of a case. The grid's runs must learn something to be told apart by, so they have the small world of
+    `tiny` recipes; the others are the study's.
+    """
+    if tiny:
+        return "tiny", World(seed=seed, num_train=32, num_test=24)
+    if case.guard.startswith(GRID):
+        return "tiny", WORLD.model_copy(update={"seed": seed})
+    return "moving_digits", World(seed=seed, num_train=960, num_test=320)
 
 
 def train_one(job: tuple[int, Any], *, folder: Path, steps: int, tiny: bool) -> tuple[Key, dict[str, Any]]:
     """One run, in a process of its own where there are several."""
     import torch
 
-    from fullrank.data.sources.moving_digits import World
     from fullrank.studies import what_prevents_collapse as study
 
     torch.set_num_threads(1)
     seed, case = job
+    target, world = how(case, seed, tiny)
     result = study.run(
-        seed_folder(folder, seed),
+        home(folder, seed, case),
         only=[case],
         steps=steps,
         seed=seed,
         tell=lambda _: print(f"seed {seed}: {case.folder}", flush=True),
-        world=World(seed=seed, num_train=32, num_test=24) if tiny else None,
-        target=target(tiny),
+        world=world,
+        target=target,
     )
     return (seed, case.folder), result["rows"][0]
-
-
-def target(tiny: bool) -> str:
-    return "tiny" if tiny else "moving_digits"
 
 
 def train_missing(
@@ -239,7 +251,7 @@ def train_missing(
     rows, todo = {}, []
     for seed in seeds:
         for case in cases:
-            row = study.finished(case, seed_folder(folder, seed), steps=steps, seed=seed, target=target(tiny))
+            row = study.finished(case, home(folder, seed, case), steps=steps, seed=seed, target=how(case, seed, tiny)[0])
             if row is None:
                 todo.append((seed, case))
             else:
@@ -262,7 +274,7 @@ def judge_runs(
         if row["verdict"] == "diverged":
             listed.append({"case": case.folder, "seed": seed, "expect": expect, "found": row["verdict"]})
             continue
-        table = read_table(seed_folder(folder, seed) / case.folder / "features_test")
+        table = read_table(home(folder, seed, case) / case.folder / "features_test")
         space = "representation" if table.embedding is None else "embedding"
         features = table.representation if table.embedding is None else table.embedding
         said = diagnose_features(
@@ -381,5 +393,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

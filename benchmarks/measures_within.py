@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from _result import origin, write
-from diagnosis import STEPS, run_cases, seed_folder, train_missing
+from diagnosis import GRID, STEPS, home, run_cases, train_missing
 from measures_and_accuracy import SPACES, Rows, both, means, measured, measures_of, said
 
 from fullrank.errors import DataError
@@ -34,8 +34,6 @@ KNN_NEIGHBOURS, PROBE_EPOCHS = 20, 50
 LEAST_SETTINGS = 5
 LEAST_RUNS, LEAST_METHODS = 6, 3
 """of a method for a tau within it, and of methods for their mean"""
-GRID = "grid "
-"""how the settings of the grid begin"""
 
 
 def row_of(job: tuple[int, str, str, str]) -> dict[str, Any]:
@@ -176,7 +174,7 @@ def read_runs(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     done = train_missing(folder, seeds, cases, steps=steps, jobs=1, max_minutes=None if args.tiny else 0.0, tiny=args.tiny)
     by_name = {case.folder: case for case in cases}
     jobs = [
-        (seed, by_name[name].method, by_name[name].guard, str(seed_folder(folder, seed) / name))
+        (seed, by_name[name].method, by_name[name].guard, str(home(folder, seed, by_name[name]) / name))
         for (seed, name), row in done.items()
         if row["verdict"] != "diverged"
     ]
