@@ -51,6 +51,18 @@ def test_what_the_verdict_calls_complete_is_an_alarm_only_where_it_lasts(space: 
     assert cheap_complete(wider, space, lasting=True) is None
 
 
+@pytest.mark.parametrize(
+    ("std", "spread", "raised"),
+    [(0.1, 0.07, True), (0.2, 0.07, False), (0.1, 0.2, False), (0.07, 0.8, True), (1.0, 0.04, True)],
+    ids=["both", "scale is kept", "directions are kept", "scale alone", "directions alone"],
+)
+def test_where_scale_and_directions_are_small_neither_needs_to_be_tiny(std: float, spread: float, raised: bool) -> None:
+    """VICReg fixes the std at 1; what fixes none is asked for its directions alone."""
+    row = ROW | {"std": std, "normalized_std": spread / 10, "mean_cosine": 0.99}
+    assert (cheap_complete(row, healthy_std=1.0) is not None) is raised
+    assert (cheap_complete(row) is not None) is (spread < ALARMS.spread["embedding"])
+
+
 def test_points_are_told_with_their_number() -> None:
     found = few_points({"clusters": 7, "cluster_gap": 50.0, "clustered_ratio": 0.98}, "broad_embedding")
     assert found is not None

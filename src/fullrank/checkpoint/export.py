@@ -1,7 +1,10 @@
 """An encoder for the next tool: torchvision's or PyTorchVideo's keys or .safetensors of its backbone, or all of it in ONNX."""
 
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from fullrank.checkpoint.interop.pytorchvideo import theirs
 from fullrank.errors import SettingError, StorageError
 
 TARGETS = ("torchvision", "pytorchvideo", "safetensors", "onnx")
+ABOUT_TORCHVISION = "torch.onnx._internal.exporter._registration"
+"""the logger that tells of every operator of torchvision that it will not find; no network here has one"""
 
 
 class Function(nn.Module):
@@ -120,6 +125,17 @@ def _safetensors(backbone: nn.Module, out: Path, metadata: dict[str, str]) -> li
     return [f"{len(state)} tensors with our keys"]
 
 
+@contextmanager
+def _silent(logger: str) -> Iterator[None]:
+    """Nothing below an error from this logger."""
+    of, level = logging.getLogger(logger), logging.getLogger(logger).level
+    of.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        of.setLevel(level)
+
+
 def _onnx(encoder: Encoder | ImportedEncoder, branch: str | None, out: Path) -> list[str]:
     try:
         import onnx  # noqa: F401
@@ -129,7 +145,7 @@ def _onnx(encoder: Encoder | ImportedEncoder, branch: str | None, out: Path) -> 
     pixels = example(encoder)
     module = Function(encoder, branch, pixels).eval()
     names = ["representation", "embedding"] if module.has_embedding else ["representation"]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silent(ABOUT_TORCHVISION):
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
             module,

@@ -25,9 +25,9 @@ def cheap_complete(
     ``diagnose`` would say, which is an alarm only after ``ALARMS.lasting_steps`` in a row, or where one stands.
 
     A method that fixes the scale of its embedding passes it as ``healthy_std``: its collapse shows in the std some 100 steps
-    before it shows in the directions (VICReg without variance term: std 0.03 after 30 steps, mean cosine then 0.88). Of an
-    embedding that ends in a BatchNorm a few rows of each batch stay apart, whatever happens: with ``bulk_measures`` among the
-    measures, all others are looked at.
+    before it shows in the directions (VICReg without variance term: std 0.03 after 30 steps, mean cosine then 0.88), and where
+    both are small, neither has to be as small as alone. Of an embedding that ends in a BatchNorm a few rows of each batch stay
+    apart, whatever happens: with ``bulk_measures`` among the measures, all others are looked at.
 
     >>> row = {"n": 64, "d": 16, "std": 0.01, "normalized_std": 0.2, "mean_cosine": 0.4}
     >>> cheap_complete(row) is None
@@ -44,7 +44,8 @@ def cheap_complete(
         return None
     evidence = evidence_of(space, measures, healthy_std if kind == "embedding" else None)
     name = space.replace("_", " ")
-    spread = THRESHOLDS[kind].complete_spread if lasting else ALARMS.spread[kind]
+    small = "healthy_std" in evidence and evidence["std"] < ALARMS.narrow_std_ratio * evidence["healthy_std"]
+    spread = THRESHOLDS[kind].complete_spread if lasting or small else ALARMS.spread[kind]
     if is_complete(evidence, spread, ALARMS.std_ratio):
         sentence = f"The {name} has collapsed completely: {scale(kind, evidence)}."
     elif kind == "embedding" and _is_bulk(measures):

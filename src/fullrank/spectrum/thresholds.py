@@ -62,6 +62,10 @@ class AlarmThresholds:
     recovers"""
     std_ratio: float = 0.08
     """complete below this std / healthy std of a batch; a healthy start is at 0.3"""
+    narrow_std_ratio: float = 0.15
+    """... or below this where the spread is below the verdict's ``complete_spread`` too. VICReg without its variance term, in
+    the demo: std 0.06 to 0.14 with a spread of 0.05 to 0.10 from step 30 to 85; VICReg and LeJEPA as they are, and without a
+    guard that leaves them healthy: at least 0.22, or a spread of 0.75"""
     bulk_spread: float = 0.15
     """complete but for a few rows below this sqrt(d) * trimmed normalised std, and ...
     Measured on the embedded world: 0.01 to 0.10 in SimSiam without stop-gradient or predictor from step 20 on, at least 0.13 in
