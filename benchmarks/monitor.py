@@ -4,9 +4,9 @@
 
 Five runs of SimCLR, as `fullrank train` does them: the embedded world with small steps from the cache, the same with all that
 the monitor can look at (records held out, every stage), and with its recipe from files with two workers; Weizmann actions from
-the cache at a size that a CPU bears, and with the recipe `video`, whose steps are large. The monitor is timed from outside, with
-the spectrum at the end of the run, over the time of all steps; its own count (`monitor_share` of summary.json) stands beside
-it. The wait is counted from the second epoch on, when workers have started.
+the cache at a size that a CPU bears, and with the recipe `video`, whose steps are large. The monitor is timed from outside,
+with the spectrum at the end of the run, over the time of all steps; its own count (`monitor_share` of summary.json) stands
+beside it. The wait is counted from the second epoch on, when workers have started.
 """
 
 import argparse
