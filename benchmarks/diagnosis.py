@@ -1,7 +1,7 @@
 """How often the diagnosis is right: planted kinds of collapse, and trained runs, on seeds that were not used for tuning.
 
     python benchmarks/diagnosis.py --out benchmarks/results/FILE.json
-    python benchmarks/diagnosis.py --runs FOLDER --train-seeds 0 1 --test-seeds 2 3 4 --jobs 8 --max-minutes 60 --out FILE.json
+    python benchmarks/diagnosis.py --runs FOLDER --tuning-run-seeds 0 --run-seeds 10 11 --jobs 2 --max-minutes 60
 
 Without --runs the planted population alone (some minutes). With it, what is missing of the runs is trained first, each in a
 process of one thread: on the embedded world every method as it is and without each of its guards, and a grid of VICReg's
@@ -319,18 +319,18 @@ def add_runs(result: dict[str, Any], args: argparse.Namespace, tuning: Sequence[
     cases = run_cases(args.methods, args.grid)[: args.limit]
     rows = train_missing(
         args.runs,
-        [*args.test_seeds, *args.train_seeds],
+        [*args.run_seeds, *args.tuning_run_seeds],
         [case for case, _ in cases],
         steps=args.steps,
         jobs=args.jobs,
         max_minutes=args.max_minutes,
         tiny=args.tiny,
     )
-    judged, listed = judge_runs(args.runs, args.test_seeds, cases, rows)
-    tuning_runs, _ = judge_runs(args.runs, args.train_seeds, cases, rows)
+    judged, listed = judge_runs(args.runs, args.run_seeds, cases, rows)
+    tuning_runs, _ = judge_runs(args.runs, args.tuning_run_seeds, cases, rows)
     result["runs"] = listed
     result["tuning_with_runs"] = tune([*tuning, *tuning_runs])
-    note = runs_note(len(judged), listed, len(cases) * len(args.test_seeds), args.steps)
+    note = runs_note(len(judged), listed, len(cases) * len(args.run_seeds), args.steps)
     if not judged:
         print(f"no table of runs: {note}")
         return
@@ -344,6 +344,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="folder of the runs; what is missing there is trained")
     parser.add_argument("--train-seeds", type=int, nargs="+", default=list(TRAIN_SEEDS))
     parser.add_argument("--test-seeds", type=int, nargs="+", default=list(TEST_SEEDS))
+    parser.add_argument("--run-seeds", type=int, nargs="+", help="test seeds of the runs, where not --test-seeds")
+    parser.add_argument("--tuning-run-seeds", type=int, nargs="+", help="the same of --train-seeds")
     parser.add_argument("--steps", type=int, default=STEPS, help="of a run")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread")
     parser.add_argument("--max-minutes", type=float, help="begin no run after so many, and judge what is there")
@@ -356,8 +358,9 @@ def main() -> None:
     if args.tiny:
         args.train_seeds, args.test_seeds = args.train_seeds[:1], args.test_seeds[:1]
         args.steps, args.limit = 3, 2
-    if set(args.train_seeds) & set(args.test_seeds):
-        parser.error("--train-seeds and --test-seeds must have no seed in common.")
+    args.run_seeds, args.tuning_run_seeds = args.run_seeds or args.test_seeds, args.tuning_run_seeds or args.train_seeds
+    if set(args.train_seeds) & {*args.test_seeds, *args.run_seeds} or set(args.tuning_run_seeds) & set(args.run_seeds):
+        parser.error("--train-seeds and --test-seeds must have no seed in common, nor those of runs.")
     tuning = [row for seed in args.train_seeds for row in planted(seed, 0)]
     tuned = tune(tuning)
     if args.tune:
