@@ -267,6 +267,7 @@ def judge_runs(
     """Diagnose the embedding of every run's test videos; those that should be called something, and all as they came."""
     from fullrank.features.table import read_table
     from fullrank.spectrum.diagnosis import diagnose_features
+    from fullrank.spectrum.rules import SEVERITY
 
     judged, listed = [], []
     for seed, (case, expect) in [(seed, pair) for seed in seeds for pair in cases if (seed, pair[0].folder) in rows]:
@@ -280,7 +281,7 @@ def judge_runs(
         said = diagnose_features(
             {space: features}, record=table.record, healthy_std=table.manifest.get("healthy_std"), resamples=RESAMPLES
         )
-        found = row["verdict"] if said.verdict in ("healthy", "mean_shift") else said.verdict  # its metrics may say more
+        found = max(row["verdict"], said.verdict, key=SEVERITY.index)  # the method's own signs may say more
         listed.append(
             {"case": case.folder, "seed": seed, "expect": expect, "found": found, "confidence": said.confidence}
             | {"sentence": said.sentence, "alarms": row["alarms"], "digit": row["digit_knn"], "motion": row["motion_knn"]}

@@ -10,7 +10,7 @@ from fullrank.methods._method import Sign
 from fullrank.objectives import decorrelation
 from fullrank.spectrum.alarms import by_metrics, cheap_complete
 from fullrank.spectrum.bulk import bulk_measures
-from fullrank.spectrum.diagnosis import diagnose
+from fullrank.spectrum.diagnosis import diagnose, diagnose_features
 from fullrank.spectrum.measures import cheap_measures, measure_all
 
 N, D = 600, 64
@@ -193,6 +193,18 @@ def test_the_alarm_names_a_collapse_that_a_batch_norm_hides() -> None:
     assert "of the variance" in found["sentence"]
     healthy = behind_batch_norm(opposite=False)
     assert cheap_complete({**cheap_measures(healthy), **bulk_measures(healthy)}) is None
+
+
+def test_the_verdict_names_it_too() -> None:
+    """In eval mode as in training: a few records opposite to all others hold open what is one point."""
+    rows = behind_batch_norm(opposite=True).numpy()
+    found = diagnose_features({"embedding": rows}, resamples=0)
+    assert found.verdict == "complete"
+    assert "completely but for a few records: without" in found.sentence
+    assert diagnose_features({"embedding": behind_batch_norm(opposite=False).numpy()}, resamples=0).verdict == "healthy"
+    halves = np.sign(gaussian(400, 1)) * DIRECTION + 0.01 * gaussian(400)
+    assert diagnose_features({"embedding": halves}, resamples=0).verdict == "cluster", "two points are not one"
+    assert diagnose_features({"representation": rows}, resamples=0).verdict != "complete", "a backbone ends in no BatchNorm"
 
 
 def test_a_narrow_start_and_a_low_rank_raise_no_alarm() -> None:

@@ -104,7 +104,7 @@ def judge(run: Run) -> Verdict:
 
 def _of_features(run: Run) -> Verdict:
     from fullrank.spectrum.clusters import cluster_measures
-    from fullrank.spectrum.deciding import cliff_measures, scale_measures, time_measures
+    from fullrank.spectrum.deciding import cliff_measures, scale_measures, time_measures, trimmed_measures
     from fullrank.spectrum.measures import analyse
 
     if run.table is None or len(run.table.representation) < 2:
@@ -122,6 +122,7 @@ def _of_features(run: Run) -> Verdict:
         space: analysis.row()
         | scale_measures(features[space])
         | cliff_measures(analysis.centred)
+        | trimmed_measures(features[space])
         | cluster_measures(features[space], run.table.record)
         | time_measures(features[space], run.table.record)
         for space, analysis in analyses.items()

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fullrank.methods._method import Sign
-from fullrank.spectrum.rules import SPACES, evidence_of, is_complete, space_of
-from fullrank.spectrum.sentences import rank, scale
+from fullrank.spectrum.rules import SPACES, evidence_of, is_bulk, is_complete, space_of
+from fullrank.spectrum.sentences import but_for_a_few, rank, scale
 from fullrank.spectrum.thresholds import ALARMS, THRESHOLDS
 
 LARGEST_K = 1 << 20
@@ -48,24 +48,11 @@ def cheap_complete(
     spread = THRESHOLDS[kind].complete_spread if lasting or small else ALARMS.spread[kind]
     if is_complete(evidence, spread, ALARMS.std_ratio):
         sentence = f"The {name} has collapsed completely: {scale(kind, evidence)}."
-    elif kind == "embedding" and _is_bulk(measures):
-        evidence |= {key: float(measures[key]) for key in ("trimmed_normalized_std", "leading_share")}
-        bulk = math.sqrt(evidence["d"]) * evidence["trimmed_normalized_std"]
-        sentence = (
-            f"The {name} has collapsed completely but for a few records of each batch: without the farthest eighth of them "
-            f"sqrt(d) x normalised std is {bulk:.2g} (healthy about 1), and one direction holds "
-            f"{100 * evidence['leading_share']:.1f} % of the variance."
-        )
+    elif kind == "embedding" and is_bulk(evidence, ALARMS.bulk_spread, ALARMS.leading_share):
+        sentence = f"The {name} has collapsed completely{but_for_a_few(evidence, ' of each batch')}."
     else:
         return None
     return {"kind": "complete", "sentence": sentence, "evidence": evidence}
-
-
-def _is_bulk(measures: Mapping[str, Any]) -> bool:
-    if "leading_share" not in measures:
-        return False
-    spread = math.sqrt(measures["d"]) * measures["trimmed_normalized_std"]
-    return bool(spread < ALARMS.bulk_spread and measures["leading_share"] > ALARMS.leading_share)
 
 
 def by_metrics(signs: Sequence[Sign], metrics: Mapping[str, float]) -> dict[str, Any] | None:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fullrank.errors import DataError
+from fullrank.spectrum.bulk import bulk_measures
 from fullrank.spectrum.clusters import cluster_measures
 from fullrank.spectrum.covariance import blocks, spectrum_of
 from fullrank.spectrum.moments import Array, unit_rows
@@ -34,7 +36,7 @@ def deciding_measures(x: Array, record: NDArray[np.int64] | None = None) -> dict
     """
     spectrum = spectrum_of(x)
     numbers: dict[str, Any] = {"effective_rank": effective_rank(spectrum), "numerical_rank": numerical_rank(spectrum)}
-    numbers |= cliff_measures(spectrum)
+    numbers |= cliff_measures(spectrum) | trimmed_measures(x)
     return {**scale_measures(x), **numbers, **cluster_measures(x, record), **time_measures(x, record)}
 
 
@@ -55,6 +57,19 @@ def cliff_measures(spectrum: Spectrum) -> dict[str, float | int]:
     steps = np.where(below[:-1] <= CLIFF_SHARE, sigma[:-1] / np.maximum(sigma[1:], _FLOOR * sigma[0]), 1.0)
     k = int(np.argmax(steps))
     return {"cliff_directions": k + 1, "cliff_factor": round(float(steps[k]), 9)}
+
+
+def trimmed_measures(x: Array) -> dict[str, float]:
+    """``bulk.bulk_measures`` of at most 2,048 rows, evenly spaced; nothing below 3 rows.
+
+    >>> rows = np.array([[3.0, 3.0]] * 15 + [[-45.0, -45.0]])
+    >>> {name: round(value, 6) for name, value in trimmed_measures(rows).items()}
+    {'trimmed_normalized_std': 0.0, 'leading_share': 1.0}
+    """
+    if len(x) < 3:
+        return {}
+    picked = np.unique(np.linspace(0, len(x) - 1, min(len(x), MIN_ROWS)).astype(int))
+    return bulk_measures(torch.from_numpy(np.asarray(x[picked], dtype=np.float64)))
 
 
 def scale_measures(x: Array) -> dict[str, float | int]:

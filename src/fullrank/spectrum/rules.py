@@ -19,6 +19,7 @@ SPACES = ("representation", "embedding")
 NEEDED = ("n", "d", "std", "normalized_std", "mean_cosine")
 TAKEN = (
     *("std", "mean_cosine", "negative_share", "effective_rank", "numerical_rank", "cliff_directions", "cliff_factor"),
+    *("trimmed_normalized_std", "leading_share"),
     *("clusters", "cluster_gap", "clustered_ratio"),
     *("within_share", "within_effective_rank", "within_bound"),
     *("between_effective_rank", "between_numerical_rank", "between_bound"),
@@ -66,6 +67,14 @@ def is_complete(numbers: Evidence, spread: float, std_ratio: float) -> bool:
     return bool(fixed or numbers["std"] == 0 or same)
 
 
+def is_bulk(numbers: Evidence, spread: float, leading_share: float) -> bool:
+    """All rows but a few are nearly one (``bulk_measures``): what a BatchNorm at the end of a head leaves of a collapse."""
+    if "leading_share" not in numbers:
+        return False
+    trimmed = math.sqrt(numbers["d"]) * numbers["trimmed_normalized_std"]
+    return bool(trimmed < spread and numbers["leading_share"] > leading_share)
+
+
 def kind_of(space: str, numbers: Evidence, limits: Thresholds | None = None) -> Kind:
     """The first that holds of complete, cluster, dimensional, temporal, mean shift; else healthy.
 
@@ -77,6 +86,8 @@ def kind_of(space: str, numbers: Evidence, limits: Thresholds | None = None) -> 
     # directions; in training (the alarm) the batch's own statistics are used and a small std is enough.
     narrow = numbers["spread"] < limits.narrow_spread
     if is_complete(numbers, limits.complete_spread, limits.complete_std_ratio if narrow else limits.tiny_std_ratio):
+        return "complete"
+    if space == "embedding" and is_bulk(numbers, limits.bulk_spread, limits.leading_share):  # backbones end in no BatchNorm
         return "complete"
     if numbers.get("cluster_gap", 1.0) > limits.cluster_gap:
         return "cluster"

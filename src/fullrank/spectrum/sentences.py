@@ -1,6 +1,9 @@
 """The words of a diagnosis: what has happened to a space, and the numbers that say so."""
 
-from fullrank.spectrum.rules import Evidence, Kind
+import math
+
+from fullrank.spectrum.rules import Evidence, Kind, is_bulk
+from fullrank.spectrum.thresholds import THRESHOLDS
 
 SHOWN_CLIFF = 5.0
 """a step of the spectrum that is worth a word"""
@@ -14,6 +17,10 @@ def sentence(space: str, kind: Kind, e: Evidence) -> str:
         found = f"{rank(e)}, " if "effective_rank" in e else ""
         return f"The {space} starts at {found}{scale(space, e)}."
     if kind == "complete":
+        limits = THRESHOLDS[space]
+        wide = e["spread"] >= limits.complete_spread and "healthy_std" not in e
+        if wide and is_bulk(e, limits.bulk_spread, limits.leading_share):
+            return f"The {space} has collapsed completely{but_for_a_few(e)}."
         return f"The {space} has collapsed completely: {scale(space, e)}{_rest(e)}."
     if kind == "cluster":
         return (
@@ -43,6 +50,15 @@ def scale(space: str, e: Evidence) -> str:
     usual = " (healthy about 1)" if space == "embedding" else ""
     return (
         f"{std}mean cosine {e['mean_cosine']:.4f} between different records, sqrt(d) x normalised std {e['spread']:.2g}{usual}"
+    )
+
+
+def but_for_a_few(e: Evidence, of: str = "") -> str:
+    """What decides "complete" where a few rows stand apart; ``of``: what they are a few of."""
+    bulk = math.sqrt(e["d"]) * e["trimmed_normalized_std"]
+    return (
+        f" but for a few records{of}: without the farthest eighth of them sqrt(d) x normalised std is {bulk:.2g} (healthy "
+        f"about 1), and one direction holds {100 * e['leading_share']:.1f} % of the variance"
     )
 
 

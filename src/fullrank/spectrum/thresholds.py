@@ -23,6 +23,12 @@ class Thresholds:
     """what "narrow" means there"""
     tiny_std_ratio: float = 0.005
     """the same where directions are still spread: an embedding that shrinks to a point without a common direction"""
+    bulk_spread: float = 0.15
+    """an embedding is complete but for a few rows below this sqrt(d) * trimmed normalised std, and ...
+    Test videos of the study, seed 0: 0.01 to 0.12 where a BatchNorm holds open what stop-gradient, predictor or teacher no
+    longer do (SimSiam, BraVe, DINO); at least 0.3 in healthy embeddings, 0.8 with a share as large"""
+    leading_share: float = 0.97
+    """... above this share of the variance in one direction: 0.986 to 1 in those"""
     cluster_gap: float = 3.2
     """cluster above this ratio of the shortest link between points to the longest within one (`clusters.py`); rows on a line
     reach 2.8"""

@@ -5,7 +5,7 @@ there already is not run again.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,12 @@ from fullrank.features.extract import extract
 from fullrank.methods._method import Guard, available, load_method
 from fullrank.recipes import recipe
 from fullrank.spectrum.alarms import by_metrics
-from fullrank.spectrum.diagnosis import diagnose
+from fullrank.spectrum.diagnosis import diagnose_features
 from fullrank.spectrum.measures import measure_all
+from fullrank.spectrum.rules import SEVERITY
 from fullrank.studies._case_file import read_case, write_case
 from fullrank.studies._whole import train_whole
+from fullrank.types import FeatureTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,15 +155,11 @@ def _one(case: Case, config: RunConfig[Any], out: Path, target: str) -> dict[str
     tables = {s: extract(encoder, source, folder / f"features_{s}", num_clips=NUM_CLIPS) for s, source in sources.items()}
     found = {space: getattr(tables["test"], space) for space in ("representation", "embedding")}
     measures = {space: measure_all(features) for space, features in found.items() if features is not None}
-    diagnosis = diagnose(measures, method=case.method, healthy_std=getattr(config.method, "target_std", None))
     metrics = read_lines(folder / "metrics.jsonl")[-1]["metrics"]
-    shown = by_metrics(load_method(case.method).signs(config.method), metrics)
     space = "embedding" if "embedding" in measures else "representation"
-    kind = diagnosis.kinds[space]
     return {
         **row,
-        "verdict": shown["kind"] if shown and kind in ("healthy", "mean_shift") else kind,
-        "sentence": " ".join(([shown["sentence"]] if shown else []) + [diagnosis.sentence]),
+        **judge(case.method, config, tables["test"], metrics),
         "alarms": alarms_of(events),
         "measures": {s: {k: m[k] for k in ("n", "d", "effective_rank", "std", "mean_cosine")} for s, m in measures.items()},
         "metrics": metrics,
@@ -175,6 +173,20 @@ def _one(case: Case, config: RunConfig[Any], out: Path, target: str) -> dict[str
             for label in ("digit", "motion")
         },
     }
+
+
+def judge(method: str, config: RunConfig[Any], table: FeatureTable, metrics: Mapping[str, float]) -> dict[str, str]:
+    """{"verdict", "sentence"}: what ``diagnose`` says of the embedding (where there is none, the representation), or the
+    method's own signs, where they are worse.
+    """
+    spaces = {"representation": table.representation, "embedding": table.embedding}
+    std = getattr(config.method, "target_std", None)
+    found = diagnose_features(spaces, record=table.record, method=method, healthy_std=std, resamples=0)
+    kind = found.kinds.get("embedding", found.kinds["representation"])
+    if (shown := by_metrics(load_method(method).signs(config.method), metrics)) is None:
+        return {"verdict": kind, "sentence": found.sentence}
+    worse = max(kind, shown["kind"], key=SEVERITY.index)
+    return {"verdict": worse, "sentence": f"{shown['sentence']} {found.sentence}"}
 
 
 def alarms_of(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
