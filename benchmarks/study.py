@@ -25,7 +25,7 @@ def tables(result: dict[str, Any]) -> dict[str, Any]:
     note = (
         f"moving_digits recipes with two frames a clip and batches of 32, AdamW, {result['steps']} steps, one seed. Paper: "
         f"what the source of each guard says (`fullrank methods NAME`). Found: the verdict on {n} test videos in eval mode, "
-        "of the embedding, or of the method's own metrics where that is healthy. Alarm: the first live one that stayed. "
+        "of the embedding, or of the method's own metrics where they are worse. Alarm: the first live one that stayed. "
         "Rank: effective rank of the embedding, of at most; of a complete collapse it is the rank of noise. Digit and "
         "motion: kNN of the representation in %."
     )
