@@ -1,6 +1,5 @@
 """Several encoders side by side in two dimensions, with the same records, classes, colours and marks."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullrank.spectrum.pictures.style import FAINT, INK, MARKERS, OKABE_ITO, WIDTHS, columns_of, legend_below, panels
+from fullrank.spectrum.pictures.style import (
+    FAINT,
+    INK,
+    LETTERS_AN_INCH,
+    MARKERS,
+    OKABE_ITO,
+    WIDTHS,
+    broken,
+    columns_of,
+    legend_below,
+    panels,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +46,7 @@ def figure(maps: Sequence[Map], member: NDArray[np.int64], classes: Sequence[str
     beside = max(1, int(width_inches / 1.6))
     side = width_inches / min(len(maps), beside)
     side = min(side, WIDTHS["column"])
-    titles = [textwrap.fill(one.title, max(8, int(13 * side))) for one in maps]
+    titles = [broken(one.title, max(8, int(LETTERS_AN_INCH * side))) for one in maps]
     # about square once titles have their room; a fixed aspect would push the titles out of the figure
     height = side + 0.25 + 0.13 * max(title.count("\n") for title in titles)
     drawn, grid = panels(len(maps), width_inches, height, columns=beside, extra_inches=0.16 * lines)
@@ -45,7 +55,7 @@ def figure(maps: Sequence[Map], member: NDArray[np.int64], classes: Sequence[str
         for i in range(max(1, len(classes))):
             rows = member == i
             panel.scatter(one.placed[rows, 0], one.placed[rows, 1], s=size, **_look(i, bool(classes)))
-        panel.set_title(title, fontsize=8, color=INK, pad=9)
+        panel.set_title(title, fontsize=8, color=INK, pad=11)
         panel.text(0.5, 1.01, one.note, ha="center", va="bottom", fontsize=6, color="#444444", transform=panel.transAxes)
         panel.set_xlabel(one.axes[0], fontsize=6.5, color=INK)
         panel.set_ylabel(one.axes[1], fontsize=6.5, color=INK)

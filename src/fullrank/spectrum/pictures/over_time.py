@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullrank.errors import DataError
-from fullrank.spectrum.pictures.style import INK, SHADES, WIDTHS, finish, panels
+from fullrank.spectrum.pictures.style import INK, LETTERS_AN_INCH, SHADES, WIDTHS, broken, finish, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,20 +86,24 @@ def figure(histories: Sequence[History], *, width_inches: float = WIDTHS["column
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    drawn, grid = panels(len(histories), width_inches, 1.75, columns=min(len(histories), 2 if width_inches < 4 else 4))
+    columns = min(len(histories), 2 if width_inches < 4 else 4)
+    letters = int(LETTERS_AN_INCH * 0.85 * width_inches / columns)  # the colour bar has the rest
+    titles = ["\n".join(broken(line, letters) for line in one.label.split("\n")) for one in histories]
+    height = 1.75 + 0.13 * max(title.count("\n") - 1 for title in titles)
+    drawn, grid = panels(len(histories), width_inches, height, columns=columns)
     lowest = min(
         float(np.nanmin(np.where(one.logs > LOWEST_LOG, one.logs, np.nan))) if _has(one) else -1.0 for one in histories
     )
     highest = max(float(np.nanmax(one.logs)) for one in histories)
     scale = Normalize(max(lowest, LOWEST_LOG), max(highest, lowest + 1e-6))
-    for panel, one in zip(grid, histories, strict=True):
+    for panel, one, title in zip(grid, histories, titles, strict=True):
         edges = _edges(one.steps)
         ranks = np.arange(one.logs.shape[1] + 1)
         panel.pcolormesh(edges, ranks, one.logs.T, cmap=SHADES, norm=scale, rasterized=True)
         for values, dash in ((one.ranks, "-"), (one.bounds, (0, (1, 1.2)))):
             for colour, thickness in (("black", 2.2), ("white", 1.1)):
                 panel.step(edges, [values[0], *values], where="pre", color=colour, linewidth=thickness, linestyle=dash)
-        finish(panel, INK, title=one.label, xlabel="step", ylabel="rank index")
+        finish(panel, INK, title=title, xlabel="step", ylabel="rank index")
         panel.set(xlim=(edges[0], edges[-1]), ylim=(0, len(ranks) - 1))
     bar = drawn.colorbar(ScalarMappable(scale, SHADES), ax=grid, pad=0.02, aspect=30)
     bar.set_label("log of singular value", fontsize=7)

@@ -5,6 +5,7 @@ tell curves apart. Figures are built on Agg without pyplot, and matplotlib's glo
 """
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ _SAVED: Any = {"svg.hashsalt": "fullrank", "svg.fonttype": "path", "pdf.fonttype
 """names inside an SVG that don't change from run to run; letters in a PDF that stay letters"""
 _UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 NARROWEST_INCHES = 1.5
+LETTERS_AN_INCH = 13
+"""of a title"""
 
 
 def new_figure(width_inches: float, height_inches: float) -> "Figure":
@@ -72,6 +75,20 @@ def finish(axes: "Axes", ink: str = INK, *, xlabel: str = "", ylabel: str = "", 
     axes.tick_params(labelsize=6.5 if small else 7, color=ink, labelcolor=ink, width=0.6, length=2.5)
     for side, spine in axes.spines.items():
         spine.set(color=ink, linewidth=0.6, visible=side in ("left", "bottom"))
+
+
+def broken(text: str, most: int) -> str:
+    r"""Lines of at most ``most`` letters, broken behind spaces and the signs of names; a longer word stays whole.
+
+    >>> broken("simsiam-no_stop-gradient", 13)
+    'simsiam-no_\nstop-gradient'
+    """
+    lines = [""]
+    for part in re.findall(r"[^-_/ ]*[-_/ ]?", text):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > most:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
 
 
 def legend(axes: "Axes", ink: str = INK, *, size: float = 6.5, **where: Any) -> None:
