@@ -8,7 +8,7 @@ FOLDER is that of `diagnosis.py --runs`: the finished runs of all its seeds are 
    over draws of settings, and the setting that the measure would have chosen, beside the best.
 2. Over the runs of each method, as it is and without each of its guards: tau within the method, then its mean over methods.
 
-`fullrank draw accuracy FILE.json --methods vicreg` draws any of it.
+`fullrank draw accuracy FILE.json --methods "vicreg grid"` draws any of it.
 """
 
 import argparse
@@ -50,6 +50,7 @@ def row_of(job: tuple[int, str, str, str]) -> dict[str, Any]:
     measures = measured({space: getattr(test, space) for space in SPACES}, test.record)
     print(f"seed {seed}: {method}, {setting}", flush=True)
     chance = {label: 1.0 / len(test.classes[label]) for label in LABELS}
+    method = f"{method} grid" if setting.startswith(GRID) else method  # another world and recipe: not to be drawn together
     return {"method": method, "setting": setting, "seed": seed, **accuracies, "chance": chance, "measures": measures}
 
 
