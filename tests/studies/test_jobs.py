@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def test_none_begins_after_an_error(jobs: int, tmp_path: Path) -> None:
     assert len(begun(tmp_path)) <= 2 * jobs, "beside it, and what a busy machine lets through"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background jobs ignore Ctrl-C, and the tests may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_none_begins_after_an_interrupt(tmp_path: Path) -> None:
     ended = in_parallel(partial(note, folder=tmp_path, seconds=0.3), range(30), 2)
     next(ended)
