@@ -22,7 +22,7 @@ from _result import ROOT, goal, origin, write
 
 MONITOR_WANTED, WAIT_WANTED = 1.0, 5.0
 THREADS, WORKERS = 2, 2
-STEPS = {"small": 300, "probed": 900, "world": 72, "weizmann": 96, "large": 16}
+STEPS = {"small": 1200, "probed": 1200, "world": 72, "weizmann": 96, "large": 16}
 TINY_STEPS = {"small": 12, "probed": 12, "world": 4, "weizmann": 5, "large": 4}
 HELD_OUT = 64
 NAMES = {

@@ -24,9 +24,11 @@ from fullrank.spectrum.measures import cheap_measures, measure_all
 from fullrank.spectrum.rules import SPACES, space_of
 
 AIM = 0.8
-"""of the allowed share: the rest is for the last spectrum and for guesses that were too low"""
+"""of the allowed share: the rest is for guesses that were too low"""
 FLOPS_PER_SECOND = 2e10
 """a low guess of float64 speed, used only to decide when the first spectrum fits into the budget"""
+CHARTED = ("std", "normalized_std", "mean_cosine")
+"""of the cheap readings, in TensorBoard; spectrum.jsonl has all"""
 KEPT = 256
 """eigenvalues of each spectrum that are written"""
 
@@ -73,6 +75,7 @@ class CollapseMonitor:
         self.spent_seconds = 0.0
         self.watched_seconds = 0.0
         self.cost_seconds: float | None = None
+        self._measured_flops = 0.0
         self.latest: dict[str, dict[str, Any]] = {}
         self.wish = Wish()
         self._fresh = 0
@@ -101,11 +104,12 @@ class CollapseMonitor:
         return str(alarm["sentence"]) if alarm is not None and self.cfg.on_collapse == "stop" else None
 
     def _fits(self) -> bool:
-        cost = self.cost_seconds
-        if cost is None:
+        if self.cost_seconds is not None:
+            cost = self.cost_seconds * max(1.0, self.rings.flops() / max(self._measured_flops, 1.0))  # rings fill up
+        else:
             cost = self.rings.flops() / FLOPS_PER_SECOND
             cost += self.probe.expected(self.watched_seconds / self._steps) if self.probe is not None else 0.0
-        return self.spent_seconds + cost <= AIM * self.cfg.max_share * self.watched_seconds
+        return self.spent_seconds + 2 * cost <= AIM * self.cfg.max_share * self.watched_seconds  # this one and the last
 
     def _cheap(self, event: StepEvent, batches: dict[str, Tensor], start: float) -> dict[str, Any] | None:
         not_finite = [name for name, x in batches.items() if not bool(x.isfinite().all())]
@@ -178,7 +182,7 @@ class CollapseMonitor:
 
     def _finish(self, step: int, parts: dict[str, Any], start: float) -> None:
         """Write what was measured, and how long it took."""
-        self.cost_seconds = time.perf_counter() - start
+        self.cost_seconds, self._measured_flops = time.perf_counter() - start, self.rings.flops()
         self._fresh = 0
         spaces, more = parts["spaces"], {name: part for name, part in parts.items() if name != "spaces"}
         self._write(step, "full", self.cost_seconds, spaces, more)
@@ -193,7 +197,8 @@ class CollapseMonitor:
     def _write(self, step: int, kind: str, seconds: float, spaces: dict[str, Any], more: dict[str, Any] | None = None) -> None:
         line = {"step": step, "kind": kind, "seconds": seconds, "spent_seconds": self.spent_seconds + seconds, "spaces": spaces}
         self.lines.write(line | (more or {}))
-        self.board.scalars(step, _flat("", {**spaces, **(more or {})}))
+        shown = spaces if kind == "full" else {name: {k: m[k] for k in CHARTED} for name, m in spaces.items()}
+        self.board.scalars(step, _flat("", {**shown, **(more or {})}))
         self.board.scalars(step, [(f"monitor/{kind}_seconds", seconds)])
         spectra = [(name, np.array(m["eigenvalues"])) for name, m in spaces.items() if "eigenvalues" in m]
         logs = [(f"{name}/log_eigenvalues", np.log(x[x > 0])) for name, x in spectra if (x > 0).any()]

@@ -13,6 +13,9 @@ from fullrank import distributed
 from fullrank.methods._method import Method
 from fullrank.types import Output, StepContext
 
+QUEUE = 1000
+"""TensorBoard events that wait for their writer; with its usual ten a step waits for the disk"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepEvent:
@@ -128,7 +131,7 @@ class MetricsLog:
 
         self.lines = Lines(folder / "metrics.jsonl", resume_step=resume_step)
         self.folder = str(folder / "tensorboard")
-        self.board = SummaryWriter(self.folder, purge_step=resume_step)
+        self.board = SummaryWriter(self.folder, purge_step=resume_step, max_queue=QUEUE)
         self.every = max(1, total_steps // 2000)
         self.last: dict[str, float] = {}
         self._waits: list[tuple[float, float, int]] = []
@@ -182,7 +185,7 @@ class MetricsLog:
 
         self.lines.cut(step)
         self.board.close()
-        self.board = SummaryWriter(self.folder, purge_step=step + 1)
+        self.board = SummaryWriter(self.folder, purge_step=step + 1, max_queue=QUEUE)
         self._waits.clear()
 
     def on_end(self, summary: dict[str, Any]) -> None:

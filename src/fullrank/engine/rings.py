@@ -27,7 +27,8 @@ class Ring:
         x = x[-self.rows :]
         first = min(len(x), self.rows - self._next)
         self._data[self._next : self._next + first] = x[:first]
-        self._data[: len(x) - first] = x[first:]
+        if first < len(x):
+            self._data[: len(x) - first] = x[first:]
         self._next = (self._next + len(x)) % self.rows
         self.used = min(self.used + len(x), self.rows)
 
