@@ -104,11 +104,12 @@ class CollapseMonitor:
         return str(alarm["sentence"]) if alarm is not None and self.cfg.on_collapse == "stop" else None
 
     def _fits(self) -> bool:
+        cost = (self.rings.flops() - self._measured_flops) / FLOPS_PER_SECOND  # rings fill up
         if self.cost_seconds is not None:
-            cost = self.cost_seconds * max(1.0, self.rings.flops() / max(self._measured_flops, 1.0))  # rings fill up
+            cost += self.cost_seconds
         else:
-            cost = self.rings.flops() / FLOPS_PER_SECOND
-            cost += self.probe.expected(self.watched_seconds / self._steps) if self.probe is not None else 0.0
+            # the first time is the slowest
+            cost += 2 * self.probe.expected(self.watched_seconds / self._steps) if self.probe is not None else 0.0
         return self.spent_seconds + 2 * cost <= AIM * self.cfg.max_share * self.watched_seconds  # this one and the last
 
     def _cheap(self, event: StepEvent, batches: dict[str, Tensor], start: float) -> dict[str, Any] | None:
