@@ -23,7 +23,7 @@ from fullrank.spectrum.groups import lidar
 from fullrank.spectrum.measures import cheap_measures, measure_all
 from fullrank.spectrum.rules import SPACES, space_of
 
-AIM = 0.8
+AIM = 0.7
 """of the allowed share: the rest is for guesses that were too low"""
 FLOPS_PER_SECOND = 2e10
 """a low guess of float64 speed, used only to decide when the first spectrum fits into the budget"""
