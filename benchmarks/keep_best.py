@@ -42,6 +42,7 @@ from fullrank.spectrum.diagnosis import diagnose_features
 from fullrank.spectrum.groups import lidar
 from fullrank.spectrum.measures import measure_all
 from fullrank.spectrum.pictures import style
+from fullrank.studies._case_file import write_case
 from fullrank.studies._jobs import in_parallel
 from fullrank.testing.runs import EXTRACTED_AT_ONCE, LABELS, NUM_CLIPS, NUM_NEIGHBOURS, PROBE_EPOCHS, WORLD
 
@@ -131,9 +132,7 @@ def row_of(case: Case, *, work: Path, world: World, steps: int) -> Row:
     row = asdict(case) | _run(config, out, work, world)
     row |= {"seconds": time.perf_counter() - start, "hardware": origin("keep_best.py")["hardware"]}
     shutil.rmtree(out)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(row, default=float) + "\n", encoding="utf-8")
-    temporary.replace(file)
+    write_case(file, row)
     motion = " ".join(f"{100 * moment['motion linear']:.0f}" for moment in row["moments"])
     print(f"{name}: motion {motion}; {row['seconds']:.0f} s{'; diverged' if row['diverged'] else ''}", flush=True)
     return dict(json.loads(file.read_text(encoding="utf-8")))

@@ -26,7 +26,7 @@ from fullrank.spectrum.rules import SPACES, space_of
 AIM = 0.7
 """of the allowed share: the rest is for guesses that were too low"""
 FLOPS_PER_SECOND = 2e10
-"""a low guess of float64 speed, used only to decide when the first spectrum fits into the budget"""
+"""a low guess of float64 speed, used only to decide when a spectrum fits into the budget"""
 CHARTED = ("std", "normalized_std", "mean_cosine")
 """of the cheap readings, in TensorBoard; spectrum.jsonl has all"""
 KEPT = 256
@@ -107,9 +107,8 @@ class CollapseMonitor:
         cost = (self.rings.flops() - self._measured_flops) / FLOPS_PER_SECOND  # rings fill up
         if self.cost_seconds is not None:
             cost += self.cost_seconds
-        else:
-            # the first time is the slowest
-            cost += 2 * self.probe.expected(self.watched_seconds / self._steps) if self.probe is not None else 0.0
+        elif self.probe is not None:
+            cost += 2 * self.probe.expected(self.watched_seconds / self._steps)  # the first time is the slowest
         return self.spent_seconds + 2 * cost <= AIM * self.cfg.max_share * self.watched_seconds  # this one and the last
 
     def _cheap(self, event: StepEvent, batches: dict[str, Tensor], start: float) -> dict[str, Any] | None:

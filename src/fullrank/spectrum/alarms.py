@@ -48,7 +48,7 @@ def cheap_complete(
     spread = THRESHOLDS[kind].complete_spread if lasting or small else ALARMS.spread[kind]
     if is_complete(evidence, spread, ALARMS.std_ratio):
         sentence = f"The {name} has collapsed completely: {scale(kind, evidence)}."
-    elif kind == "embedding" and is_bulk(evidence, ALARMS.bulk_spread, ALARMS.leading_share):
+    elif kind == "embedding" and is_bulk(evidence, THRESHOLDS[kind]):
         sentence = f"The {name} has collapsed completely{but_for_a_few(evidence, ' of each batch')}."
     else:
         return None

@@ -67,12 +67,12 @@ def is_complete(numbers: Evidence, spread: float, std_ratio: float) -> bool:
     return bool(fixed or numbers["std"] == 0 or same)
 
 
-def is_bulk(numbers: Evidence, spread: float, leading_share: float) -> bool:
+def is_bulk(numbers: Evidence, limits: Thresholds) -> bool:
     """All rows but a few are nearly one (``bulk_measures``): what a BatchNorm at the end of a head leaves of a collapse."""
     if "leading_share" not in numbers:
         return False
     trimmed = math.sqrt(numbers["d"]) * numbers["trimmed_normalized_std"]
-    return bool(trimmed < spread and numbers["leading_share"] > leading_share)
+    return bool(trimmed < limits.bulk_spread and numbers["leading_share"] > limits.leading_share)
 
 
 def kind_of(space: str, numbers: Evidence, limits: Thresholds | None = None) -> Kind:
@@ -87,7 +87,7 @@ def kind_of(space: str, numbers: Evidence, limits: Thresholds | None = None) -> 
     narrow = numbers["spread"] < limits.narrow_spread
     if is_complete(numbers, limits.complete_spread, limits.complete_std_ratio if narrow else limits.tiny_std_ratio):
         return "complete"
-    if space == "embedding" and is_bulk(numbers, limits.bulk_spread, limits.leading_share):  # backbones end in no BatchNorm
+    if space == "embedding" and is_bulk(numbers, limits):  # backbones end in no BatchNorm
         return "complete"
     if numbers.get("cluster_gap", 1.0) > limits.cluster_gap:
         return "cluster"

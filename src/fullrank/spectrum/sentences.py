@@ -19,7 +19,7 @@ def sentence(space: str, kind: Kind, e: Evidence) -> str:
     if kind == "complete":
         limits = THRESHOLDS[space]
         wide = e["spread"] >= limits.complete_spread and "healthy_std" not in e
-        if wide and is_bulk(e, limits.bulk_spread, limits.leading_share):
+        if wide and is_bulk(e, limits):
             return f"The {space} has collapsed completely{but_for_a_few(e)}."
         return f"The {space} has collapsed completely: {scale(space, e)}{_rest(e)}."
     if kind == "cluster":

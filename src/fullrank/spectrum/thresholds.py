@@ -26,9 +26,10 @@ class Thresholds:
     bulk_spread: float = 0.15
     """an embedding is complete but for a few rows below this sqrt(d) * trimmed normalised std, and ...
     Test videos of the study, seed 0: 0.01 to 0.12 where a BatchNorm holds open what stop-gradient, predictor or teacher no
-    longer do (SimSiam, BraVe, DINO); at least 0.3 in healthy embeddings, 0.8 with a share as large"""
+    longer do (SimSiam, BraVe, DINO); at least 0.3 in healthy embeddings, 0.8 with a share as large. The alarm reads the same
+    of batches, from step 20 on: 0.01 to 0.10 there, at least 0.13 in SimSiam as it is; narrow starts are below it too"""
     leading_share: float = 0.97
-    """... above this share of the variance in one direction: 0.986 to 1 in those"""
+    """... above this share of the variance in one direction: 0.986 to 1 in those, at most 0.95 in SimSiam's batches as it is"""
     cluster_gap: float = 3.2
     """cluster above this ratio of the shortest link between points to the longest within one (`clusters.py`); rows on a line
     reach 2.8"""
@@ -72,12 +73,6 @@ class AlarmThresholds:
     """... or below this where the spread is below the verdict's ``complete_spread`` too. VICReg without its variance term, in
     the demo: std 0.06 to 0.14 with a spread of 0.05 to 0.10 from step 30 to 85; VICReg and LeJEPA as they are, and without a
     guard that leaves them healthy: at least 0.22, or a spread of 0.75"""
-    bulk_spread: float = 0.15
-    """complete but for a few rows below this sqrt(d) * trimmed normalised std, and ...
-    Measured on the embedded world: 0.01 to 0.10 in SimSiam without stop-gradient or predictor from step 20 on, at least 0.13 in
-    SimSiam as it is; narrow starts are below it too"""
-    leading_share: float = 0.97
-    """... above this share of the variance in one direction: 0.987 to 1 in the same collapsed runs, at most 0.95 as it is"""
     low_rank_ratio: float = 0.08
     """dimensional below this effective rank / bound of an embedding that no longer widens. The verdict's is 0.1; in training
     the study's healthy runs keep 0.10 (BYOL) and more, those that end dimensional 0.004 to 0.065, and once 0.107"""
