@@ -17,7 +17,7 @@ def tiny() -> RunConfig[SimCLR.Config]:
 
 
 def moving_digits() -> RunConfig[SimCLR.Config]:
-    """The embedded world: three clips of each video, one a shot; a small Slow ResNet-18.
+    """The embedded world: three clips of each video, a small Slow ResNet-18.
 
     Settings: ours. A third clip teaches motion, and crops from 0.65 instead of 0.5 end the first steps, in which nothing is
     learned, after half as many (docs/lab-notes.md); a step has as many clips as those of the other methods.

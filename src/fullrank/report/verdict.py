@@ -103,8 +103,7 @@ def judge(run: Run) -> Verdict:
 
 
 def _of_features(run: Run) -> Verdict:
-    from fullrank.spectrum.clusters import cluster_measures
-    from fullrank.spectrum.deciding import cliff_measures, scale_measures, time_measures, trimmed_measures
+    from fullrank.spectrum.deciding import deciding_measures
     from fullrank.spectrum.measures import analyse
 
     if run.table is None or len(run.table.representation) < 2:
@@ -119,12 +118,7 @@ def _of_features(run: Run) -> Verdict:
     rows = len(run.table.record)
     said = f"Read from the final features: {rows:,} rows of {records:,} records."
     found = {
-        space: analysis.row()
-        | scale_measures(features[space])
-        | cliff_measures(analysis.centred)
-        | trimmed_measures(features[space])
-        | cluster_measures(features[space], run.table.record)
-        | time_measures(features[space], run.table.record)
+        space: analysis.row() | deciding_measures(features[space], run.table.record, spectrum=analysis.centred)
         for space, analysis in analyses.items()
     }
     return _diagnosed(run, found, said, {space: analysis.unit for space, analysis in analyses.items()})

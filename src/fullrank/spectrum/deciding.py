@@ -29,12 +29,13 @@ ROWS_A_DIMENSION, MIN_ROWS = 4, 2048
 """rows of a resample, at most: more change no verdict, and cost"""
 
 
-def deciding_measures(x: Array, record: NDArray[np.int64] | None = None) -> dict[str, Any]:
+def deciding_measures(x: Array, record: NDArray[np.int64] | None = None, *, spectrum: Spectrum | None = None) -> dict[str, Any]:
     """What ``rules.evidence_of`` reads, of rows [n, d]; with ``record`` [n], also what differs between and within records.
 
-    One decomposition (three with records that have several rows). ``DataError`` as ``spectrum_of``.
+    One decomposition, unless the ``spectrum`` of the centred rows is given (two more with records that have several rows).
+    ``DataError`` as ``spectrum_of``.
     """
-    spectrum = spectrum_of(x)
+    spectrum = spectrum or spectrum_of(x)
     numbers: dict[str, Any] = {"effective_rank": effective_rank(spectrum), "numerical_rank": numerical_rank(spectrum)}
     numbers |= cliff_measures(spectrum) | trimmed_measures(x)
     return {**scale_measures(x), **numbers, **cluster_measures(x, record), **time_measures(x, record)}
