@@ -112,6 +112,11 @@ def test_a_heat_map_has_a_column_a_spectrum_that_ends_at_its_step() -> None:
     np.testing.assert_allclose(np.asarray(mesh.get_array()).reshape(12, 3), found.logs.T)
 
 
+def test_a_single_spectrum_has_no_half_steps() -> None:
+    panel = over_time.figure([over_time.history(spectra_lines((30,)), "representation", "run")]).axes[0]
+    assert set(panel.get_xticks()) <= {29, 30}
+
+
 def test_a_space_that_was_not_watched_is_named() -> None:
     with pytest.raises(DataError, match="Got 'teacher'; its spectrum.jsonl has representation."):
         over_time.history(spectra_lines(), "teacher", "run")

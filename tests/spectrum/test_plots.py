@@ -59,6 +59,15 @@ def test_axes_labels_and_areas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert right.get_legend().get_texts()[0].get_text() == f"A (AUC={curve.mean():.2f})"
 
 
+def test_few_rows_are_no_cliff() -> None:
+    from fullrank.spectrum import plots
+
+    left = plots._draw_2x2(plots._rows([("A", H[:6], None)]), ink="#000000").axes[0]
+    logs = left.lines[0].get_ydata()
+    assert len(logs) == 5, "six rows span five directions, whatever the encoder"
+    assert (logs > -25).all()
+
+
 @pytest.mark.parametrize(("suffix", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml"), (".png", b"\x89PNG")])
 def test_files_of_each_kind(tmp_path: Path, suffix: str, start: bytes) -> None:
     before = dict(matplotlib.rcParams)

@@ -109,6 +109,13 @@ def _time(args: Arguments, width: float) -> Drawn:
         histories += [
             over_time.history(lines, space, f"{title}{space.replace('_', ' ').replace('/', ' ')}") for space in spaces
         ]
+    single = [one.label.replace("\n", ": ") for one in histories if len(one.steps) == 1]
+    if single:
+        _io.console.print(
+            f"{', '.join(single)}: one spectrum only, so the picture shows no course. A run takes as many as fit into a "
+            "hundredth of its time; train longer, or with a larger --monitor.max-share.",
+            markup=False,
+        )
     numbers = {
         one.label.replace("\n", ": "): {"steps": one.steps.tolist(), "effective_rank": one.ranks.tolist()} for one in histories
     }

@@ -5,8 +5,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from fullrank.report.charts import Series, legend, line_chart
 from fullrank.report.markup import Html, join, sentence
 from fullrank.types import Spectrum
@@ -16,7 +14,8 @@ LOWEST_LOG = -25.0
 USUAL_LOG = -10.0
 """the axis reaches at least this far down, so that a gentle slope does not look like a cliff"""
 NOTE = (
-    "Log of singular values: of the covariance of the L2-normalised features, in descending order; a cliff is collapse. "
+    "Log of singular values: of the covariance of the L2-normalised features, in descending order; a cliff is collapse (n rows "
+    "span n - 1 directions, and a curve ends there). "
     "Cumulative explained variance: the share of their sum that the first directions hold; a straight line (area 0.5) is flat, "
     "a step (area 1) a single direction."
 )
@@ -37,11 +36,11 @@ def figure(spectra: Sequence[tuple[str, Mapping[str, Spectrum]]]) -> Html:
 
 
 def _log_panel(space: str, curves: Sequence[tuple[int, str, Spectrum]]) -> Html:
-    from fullrank.spectrum.measures import log_singular_values
+    from fullrank.spectrum.decay import drawn_log_singular_values
 
     series = []
     for colour, name, spectrum in curves:
-        logs = np.maximum(log_singular_values(spectrum), LOWEST_LOG)
+        logs = drawn_log_singular_values(spectrum, LOWEST_LOG)
         series.append(Series(label=name, points=[(float(k), float(v)) for k, v in enumerate(logs)], colour=colour))
     return line_chart(series, title=f"{space}: log of singular values", floor=USUAL_LOG, ceiling=0.0, unit_x="rank index")
 

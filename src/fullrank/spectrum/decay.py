@@ -63,6 +63,19 @@ def log_singular_values(spectrum: Spectrum) -> NDArray[np.float64]:
         return np.log(spectrum.eigenvalues * (spectrum.n / (spectrum.n - 1)))
 
 
+def drawn_log_singular_values(spectrum: Spectrum, lowest: float) -> NDArray[np.float64]:
+    """What a picture shows of ``log_singular_values``: the first min(n - 1, d), none of them below ``lowest``.
+
+    So few rows span no further directions, whatever encoder made them: drawn, they would look like its collapse.
+
+    >>> from fullrank.spectrum.covariance import spectrum_of
+    >>> s = spectrum_of(np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]), normalized=True)
+    >>> drawn_log_singular_values(s, -25.0).round(4).tolist()
+    [-0.6931, -0.6931]
+    """
+    return np.maximum(log_singular_values(spectrum)[: spectrum.bound], lowest)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PowerLaw:
     """A line through log lambda_k over log k."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from fullrank.errors import SettingError
 from fullrank.spectrum.covariance import Array, spectrum_of
-from fullrank.spectrum.measures import cev_auc, cumulative_explained_variance, log_singular_values
+from fullrank.spectrum.decay import cev_auc, cumulative_explained_variance, drawn_log_singular_values
 from fullrank.spectrum.pictures.style import (
     INK,
     OKABE_ITO,
@@ -83,7 +83,7 @@ def _draw_2x2(rows: Sequence[tuple[str, list[Curve]]], ink: str, width_inches: f
     grid = figure.subplots(len(rows), 2, squeeze=False)
     for (title, curves), (left, right) in zip(rows, grid, strict=True):
         for i, label, spectrum in curves:
-            logs = np.maximum(log_singular_values(spectrum), _BELOW)
+            logs = drawn_log_singular_values(spectrum, _BELOW)
             left.plot(np.arange(len(logs)), logs, label=label, **line_style(i))
             curve = cumulative_explained_variance(spectrum)
             area = f"AUC={cev_auc(spectrum):.2f}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fullrank.spectrum.measures import log_singular_values
+from fullrank.spectrum.decay import drawn_log_singular_values
 from fullrank.spectrum.pictures.style import INK, WIDTHS, finish, legend_below, line_style, panels
 from fullrank.spectrum.temporal import Grouped
 
@@ -26,7 +26,7 @@ def figure(found: Sequence[tuple[str, Grouped]], *, width_inches: float = WIDTHS
     for panel, (title, parts) in zip(grid, found, strict=True):
         lowest = -1.0
         for i, (name, words) in enumerate(PARTS.items()):
-            logs = np.maximum(log_singular_values(getattr(parts, name)), _BELOW)
+            logs = drawn_log_singular_values(getattr(parts, name), _BELOW)
             panel.plot(np.arange(len(logs)), logs, label=words, **line_style(i))
             lowest = min(lowest, float(logs[logs > _BELOW].min(initial=-1.0)))
         finish(panel, INK, title=title, xlabel="rank index", ylabel="log of singular values")

@@ -85,6 +85,7 @@ def figure(histories: Sequence[History], *, width_inches: float = WIDTHS["column
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(len(histories), 2 if width_inches < 4 else 4)
     letters = int(LETTERS_AN_INCH * 0.85 * width_inches / columns)  # the colour bar has the rest
@@ -105,6 +106,7 @@ def figure(histories: Sequence[History], *, width_inches: float = WIDTHS["column
                 panel.step(edges, [values[0], *values], where="pre", color=colour, linewidth=thickness, linestyle=dash)
         finish(panel, INK, title=title, xlabel="step", ylabel="rank index")
         panel.set(xlim=(edges[0], edges[-1]), ylim=(0, len(ranks) - 1))
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
     bar = drawn.colorbar(ScalarMappable(scale, SHADES), ax=grid, pad=0.02, aspect=30)
     bar.set_label("log of singular value", fontsize=7)
     bar.ax.tick_params(labelsize=6.5, width=0.6, length=2.5)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fullrank.spectrum.measures import cev_auc, cumulative_explained_variance, log_singular_values
+from fullrank.spectrum.decay import cev_auc, cumulative_explained_variance, drawn_log_singular_values
 from fullrank.spectrum.pictures.style import INK, OKABE_ITO, WIDTHS, finish, legend, legend_below, new_figure
 from fullrank.types import Spectrum
 
@@ -31,7 +31,7 @@ def figure(rows: Sequence[Sides], *, width_inches: float = WIDTHS["column"]) -> 
     grid = drawn.subplots(len(rows), 2, squeeze=False)
     for (title, *both), (left, right) in zip(rows, grid, strict=True):
         for (side, look), spectrum in zip(LOOKS.items(), both, strict=True):
-            logs = np.maximum(log_singular_values(spectrum), _BELOW)
+            logs = drawn_log_singular_values(spectrum, _BELOW)
             left.plot(np.arange(len(logs)), logs, linewidth=1.2, label=f"{side} (n={spectrum.n:,})", **look)
             curve = cumulative_explained_variance(spectrum)
             right.plot(np.arange(len(curve)), curve, linewidth=1.2, label=f"AUC={cev_auc(spectrum):.3f}", **look)
