@@ -56,11 +56,11 @@ def cifar10() -> RunConfig[SimSiam.Config]:
     """CIFAR-10 as lightly's benchmark: 200 epochs, batch 512.
 
     Settings: lightly, cifar10_benchmark.py (SGD 0.06 whatever the batch, weight decay 5e-4, cosine without warm-up,
-    projector 2048-2048, predictor 512, views without blur); it reports 76.4 % (kNN, the best epoch).
+    projector 2048-2048, predictor 512, SimSiam's views without blur); it reports 76.4 % (kNN, the best epoch).
     Command: `fullrank train simsiam.cifar10 --data.path cifar10/`. Not measured.
     """
     return RunConfig[SimSiam.Config](
-        method=SimSiam.Config(augmentation=policies.cifar_simclr(32), projector=(2048, 2048)),
+        method=SimSiam.Config(augmentation=policies.cifar_simsiam(32), projector=(2048, 2048)),
         **_targets.LIGHTLY | {"optimizer": OptimizerConfig(name="sgd", base_learning_rate=0.03, weight_decay=5e-4)},
     )
 

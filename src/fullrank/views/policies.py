@@ -78,6 +78,11 @@ def cifar_swav(size_pixels: int = 32) -> Augmentation:
     return cifar_simclr(size_pixels).model_copy(update={"min_scale": 0.14})
 
 
+def cifar_simsiam(size_pixels: int = 32) -> Augmentation:
+    """CIFAR-10 benchmark of lightly for SimSiam: crops from 0.2, jitter 0.4 / 0.4 / 0.4 / 0.1, as ``moco_v2``, without blur."""
+    return moco_v2(size_pixels).model_copy(update={"blur_prob": (0.0,)})
+
+
 def cifar_symmetric(size_pixels: int = 32) -> Augmentation:
     """solo-learn, cifar/augmentations/symmetric.yaml (SimCLR, SwAV): jitter 0.8 / 0.8 / 0.8 / 0.2, blur 0.5.
 
