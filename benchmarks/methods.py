@@ -54,12 +54,12 @@ def network(config: RunConfig[Any]) -> str:
     return f"{backbone.temporal} resnet" if backbone.name == "resnet" else backbone.name
 
 
-def subjects(names: list[str]) -> list[tuple[str, str]]:
-    """(name of the row, method): the untrained networks first, one a kind, then the methods by name."""
-    plain = network(recipe(f"{FIRST}.tiny"))
+def subjects(names: list[str], target: str = "tiny") -> list[tuple[str, str]]:
+    """(name of the row, method): the untrained networks of the recipes for ``target`` first, one a kind, then the methods."""
+    plain = network(recipe(f"{FIRST}.{target}"))
     kinds = {plain: FIRST}
     for name in names:
-        kinds.setdefault(network(recipe(f"{name}.tiny")), name)
+        kinds.setdefault(network(recipe(f"{name}.{target}")), name)
     rows = [(RANDOM if kind == plain else f"{RANDOM}, {kind}", name) for kind, name in kinds.items()]
     return rows + [(name, name) for name in sorted(names)]
 

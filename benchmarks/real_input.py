@@ -54,7 +54,7 @@ def settings(
     return config.model_copy(
         update={
             "method": own.model_copy(update=changes),
-            "backbone": config.backbone.model_copy(update={"width": 0.25}),
+            "backbone": config.backbone.model_copy(update={"width": 0.25} if config.backbone.name == "resnet" else {}),
             "data": config.data.model_copy(update={"canvas_pixels": canvas, **data}),
             "optimizer": config.optimizer.model_copy(update={"warmup_epochs": EPOCHS / 10}),
             "max_steps": steps,
