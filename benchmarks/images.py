@@ -132,8 +132,9 @@ def accuracies(rows: Sequence[Row], records: int) -> dict[str, Any]:
     where = dict.fromkeys(row["hardware"] for row in rows)
     note = (
         f"CIFAR-10 (JPEG q92), {records:,} training and {TEST_IMAGES:,} test images, mean (range) over seeds, in %; ResNet-18 "
-        f"of a quarter width with the strided stem, {most} steps of 256 images, AdamW 0.001; k = {min(NUM_NEIGHBOURS, records)}. "
-        f"Effective rank and CEV-AUC of representation h and embedding z of the test images. Longest run with its evaluation "
+        f"of a quarter width with the strided stem, {most} steps of 256 images, AdamW 0.001; "
+        f"k = {min(NUM_NEIGHBOURS, records)}. Effective rank and CEV-AUC of representation h and embedding z of the test images. "
+        "Longest run with its evaluation "
         f"{max(row['seconds'] for row in trained):.0f} s"
         + (f"; fewer steps, in 90 s: {', '.join(fewer)}" if fewer else "")
         + (f". Measured on: {'; '.join(where)}." if len(where) > 1 else ".")
