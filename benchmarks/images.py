@@ -133,7 +133,7 @@ def accuracies(rows: Sequence[Row], records: int) -> dict[str, Any]:
     note = (
         f"CIFAR-10 (JPEG q92), {records:,} training and {TEST_IMAGES:,} test images, mean (range) over seeds, in %; ResNet-18 "
         f"of a quarter width with the strided stem, {most} steps of 256 images, AdamW 0.001; "
-        f"k = {min(NUM_NEIGHBOURS, records)}. Effective rank and CEV-AUC of representation h and embedding z of the test images. "
+        f"k = {min(NUM_NEIGHBOURS, records)}. Effective rank and CEV-AUC of representation h and embedding z of test images. "
         "Longest run with its evaluation "
         f"{max(row['seconds'] for row in trained):.0f} s"
         + (f"; fewer steps, in 90 s: {', '.join(fewer)}" if fewer else "")
