@@ -12,7 +12,6 @@ from typing import Any
 from fullrank.checkpoint.encoder import build_method, read_config
 from fullrank.engine.alarms import NOT_FINITE, Alarms
 from fullrank.engine.observers import Lines, read_lines
-from fullrank.methods._method import load_method
 
 CLUSTER = " cluster"
 
@@ -44,13 +43,7 @@ def replay(folder: Path) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "events.jsonl"
         lines = Lines(file)
-        alarms = Alarms(
-            lines,
-            every=config.monitor.cheap_every_steps,
-            batch_size=config.data.batch_size // config.optimizer.accumulate_steps,
-            healthy_std=getattr(config.method, "target_std", None),
-            signs=load_method(record["method"]).signs(config.method),
-        )
+        alarms = Alarms.of_run(lines, config, record["method"])
         for line in read_lines(folder / "spectrum.jsonl"):
             step = line["step"]
             row = metrics[step]

@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fullrank.config import RunConfig
 from fullrank.engine.observers import Lines, StepEvent
-from fullrank.methods._method import Sign
+from fullrank.methods._method import Sign, load_method
 from fullrank.spectrum import alarms as rules
 from fullrank.spectrum.rules import space_of
 from fullrank.spectrum.thresholds import ALARMS, THRESHOLDS
@@ -36,6 +37,18 @@ class Alarms:
         """{space: effective rank of the last spectrum}"""
         self.ranks: dict[str, list[float]] = {}
         """{space: effective ranks since training settled}"""
+
+    @classmethod
+    def of_run(cls, events: Lines, config: RunConfig[Any], method: str) -> "Alarms":
+        """Those of a run with these settings of ``method`` (its name)."""
+        return cls(
+            events,
+            every=config.monitor.cheap_every_steps,
+            batch_size=config.data.batch_size // config.optimizer.accumulate_steps,
+            # a method that fixes the scale of its embedding has a setting of this name (VICReg's gamma)
+            healthy_std=getattr(config.method, "target_std", None),
+            signs=load_method(method).signs(config.method),
+        )
 
     def restore(self, rows: list[dict[str, Any]]) -> None:
         """Take up the alarms that stood when a run ended, from its events."""

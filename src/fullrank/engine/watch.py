@@ -76,16 +76,7 @@ class Watch:
         self.monitor: CollapseMonitor | None = None
         if fabric.is_global_zero:
             self.events = Lines(folder / "events.jsonl", resume_step=resume_step)
-            # a method that fixes the scale of its embedding has a setting of this name (VICReg's gamma)
-            healthy_std = getattr(config.method, "target_std", None)
-            signs = load_method(record["method"]).signs(config.method)
-            alarms = Alarms(
-                self.events,
-                every=config.monitor.cheap_every_steps,
-                batch_size=config.data.batch_size // config.optimizer.accumulate_steps,
-                healthy_std=healthy_std,
-                signs=signs,
-            )
+            alarms = Alarms.of_run(self.events, config, record["method"])
             if resume_step is not None:
                 alarms.restore(read_lines(folder / "events.jsonl"))
             self.metrics = MetricsLog(folder, total, resume_step)
