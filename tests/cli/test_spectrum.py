@@ -87,6 +87,13 @@ def test_records_intervals_and_named_measures(tmp_path: Path, capsys: pytest.Cap
     assert f"{low:.4g} to {high:.4g}" in printed
 
 
+def test_a_long_number_is_printed_and_no_dash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = RNG.normal(size=(1501, 4))
+    np.save(tmp_path / "x.npy", np.concatenate([half, -half]))  # whose rows cancel: the mean cosine is -1 / (n - 1)
+    assert main(["spectrum", str(tmp_path / "x.npy"), "--measures", "mean_cosine"]) == 0
+    assert f"{-1 / 3001:.6g}" in capsys.readouterr().out
+
+
 def test_few_rows_are_warned_of(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", HEALTHY[:20])
     out = tmp_path / "out.json"

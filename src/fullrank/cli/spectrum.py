@@ -272,8 +272,8 @@ def _show_values(found: Sequence[Measured], args: Arguments) -> None:
 
 
 def _line(name: str, row: Mapping[str, Any], intervals: bool) -> list[object]:
-    value = row.get("why", "-") if row["value"] is None else f"{row['value']:.6g}"
-    value = value if len(value) < 12 else "-"
+    why = row.get("why", "-")  # a sentence stands below the table
+    value = f"{row['value']:.6g}" if row["value"] is not None else why if len(why) < 12 else "-"
     drawn = row.get("interval")
     between = [f"{drawn[0]:.4g} to {drawn[1]:.4g}" if drawn else "-"] if intervals else []
     form = ("centred" if row["centred"] else "as it is") + (", unit rows" if row["normalized"] else "")
