@@ -122,7 +122,7 @@ def describe(kind: type[Settings]) -> list[dict[str, str]]:
             "setting": name,
             "type": " ".join([_type(field.annotation), *map(_bound, field.metadata)]).strip(),
             "default": _shown(field.get_default(call_default_factory=True)),
-            "meaning": field.description or "",
+            "meaning": " ".join((field.description or "").split()),
         }
         for name, field in kind.model_fields.items()
     ]
