@@ -13,9 +13,9 @@ BIN := $(VENV)/bin
 # pip warns of every local folder that it skips; those lines say nothing
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2> >(grep -v 'is ignored' >&2)
 STAMP := $(shell date +%F)_$(shell git rev-parse --short HEAD 2> /dev/null || echo none)_$(shell nproc --all 2> /dev/null || echo some)cores
-# demo, real_input, methods and study (and what is measured of them), rho_in_time and keep_best take an hour, alarms judges what
-# study left, cifar10 needs a GPU: `make bench BENCHMARKS=demo`
-BENCHMARKS ?= $(filter-out _% tables torchvision_shim alarms demo real_input methods measures_and_accuracy measures_within images study rho_in_time keep_best cifar10,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# demo, real_input, methods, images and study (and what is measured of them), rho_in_time and keep_best take an hour, alarms judges
+# what study left, cifar10 needs a GPU: `make bench BENCHMARKS=demo`
+BENCHMARKS ?= $(filter-out _% tables torchvision_shim alarms demo real_input methods measures_and_accuracy measures_within choices images study rho_in_time keep_best cifar10,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # `make bench TINY=1` sees whether everything runs; its figures mean nothing, so they stay out of the documents
 TINY ?=
 RESULTS := $(if $(TINY),$(OUT)/bench-tiny,benchmarks/results)

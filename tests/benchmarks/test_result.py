@@ -64,7 +64,7 @@ def test_every_benchmark_writes_through_it_and_has_a_quick_pass() -> None:
         "torchvision_shim",
     }
     others |= {"alarms", "demo", "real_input", "methods", "measures_and_accuracy", "measures_within", "study"}
-    others |= {"images", "rho_in_time", "keep_best", "cifar10"}
+    others |= {"choices", "images", "rho_in_time", "keep_best", "cifar10"}
     assert {file.stem for file in FOLDER.glob("*.py")} - others == set(SCRIPTS), "a new script belongs to one of the two"
 
 
