@@ -35,14 +35,21 @@ def loss_lines() -> list[dict[str, Any]]:
 
 def runs() -> list[ScoredRun]:
     return [
-        ScoredRun(group=f"method {i // 2}", accuracies={"knn": 0.1 * i}, measures={"embedding nesum": float(i * i)})
+        ScoredRun(
+            group=f"method {i // 2}",
+            accuracies={"knn": 0.1 * i},
+            measures={"embedding nesum": float(i * i), "embedding pseudo_condition_number": 0.01 * i},
+        )
         for i in range(8)
     ]
 
 
 def pictures(width: float) -> dict[str, Any]:
     unit = spectrum_of(H, normalized=True)
-    relation = against_accuracy.relation(runs(), "embedding nesum", "knn", by="method")
+    relations = [
+        against_accuracy.relation(runs(), name, "knn", by="method")
+        for name in ("embedding nesum", "embedding pseudo_condition_number")
+    ]
     both = [gap.gap("VICReg", measure_all(H), measure_all(Z)), gap.gap("SimCLR", measure_all(H), measure_all(H))]
     networks = [("a", {"layer1": spectrum_of(H[:, :3]), "representation": spectrum_of(H)}), ("b", {"blocks.0": unit})]
     one = maps.Map(title="a very long name of an encoder", note="effective rank 3", placed=H[:, :2])
@@ -57,7 +64,7 @@ def pictures(width: float) -> dict[str, Any]:
         "stages": lambda: stages.figure(networks, width_inches=width),
         "gap": lambda: gap.figure(both, width_inches=width),
         "sides": lambda: sides.figure([("h", unit, unit)], width_inches=width),
-        "against_accuracy": lambda: against_accuracy.figure([relation], width_inches=width),
+        "against_accuracy": lambda: against_accuracy.figure(relations, width_inches=width),
         "map": lambda: maps.figure([named], np.zeros(80, int), [], width_inches=width),
         "maps": lambda: maps.figure([one, one], np.repeat([0, 1], 40), ["dog", "cat"], width_inches=width),
     }
@@ -157,6 +164,8 @@ def test_measures_against_accuracy_say_tau() -> None:
     found = against_accuracy.relation(runs(), "embedding nesum", "knn", by="run")
     assert found.tau.value == pytest.approx(1.0)
     assert "= 1.00 (1.00 to 1.00)" in against_accuracy.figure([found]).axes[0].get_title()
+    long = against_accuracy.relation(runs(), "embedding pseudo_condition_number", "knn", by="run")
+    assert against_accuracy.figure([found, long]).axes[1].get_xlabel() == "pseudo condition\nnumber of z"
     with pytest.raises(SettingError, match="Did you mean 'embedding nesum'"):
         against_accuracy.relation(runs(), "embedding nesun", "knn", by="run")
 

@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 
 from fullrank.errors import DataError, SettingError, did_you_mean
 from fullrank.spectrum.kendall import Tau, kendall
-from fullrank.spectrum.pictures.style import INK, MARKERS, OKABE_ITO, WIDTHS, columns_of, finish, legend_below, panels
+from fullrank.spectrum.pictures.style import (
+    INK,
+    LETTERS_AN_INCH,
+    MARKERS,
+    NARROWEST_INCHES,
+    OKABE_ITO,
+    WIDTHS,
+    broken,
+    columns_of,
+    finish,
+    legend_below,
+    panels,
+)
 from fullrank.spectrum.scored_runs import ScoredRun
 
 if TYPE_CHECKING:
@@ -73,6 +85,7 @@ def figure(relations: Sequence[Relation], *, width_inches: float = WIDTHS["colum
     """A panel a relation; above it Kendall's tau and its 95 % interval. Accuracies of 0..1 are drawn in %."""
     names = list(dict.fromkeys(group for one in relations for group in one.groups))
     named = 1 < len(names) <= MOST_NAMED
+    letters = int(LETTERS_AN_INCH * NARROWEST_INCHES)
     columns = columns_of(names, width_inches, marks=True)
     lines = -(-len(names) // columns) if named else 0
     drawn, grid = panels(len(relations), width_inches, 1.7, extra_inches=0.15 * lines + 0.05)
@@ -81,12 +94,14 @@ def figure(relations: Sequence[Relation], *, width_inches: float = WIDTHS["colum
             rows = [k for k, group in enumerate(one.groups) if group == name]
             panel.plot(one.x[rows], 100 * one.y[rows], linestyle="", **_mark(i if named else 0))
         title = f"$\\tau$ = {one.tau.value:.2f} ({one.tau.low:.2f} to {one.tau.high:.2f})"
-        finish(panel, INK, title=title, xlabel=_worded(one.measure), ylabel=f"{_worded(one.accuracy)}, %")
+        finish(panel, INK, title=title, xlabel=broken(_worded(one.measure), letters), ylabel=f"{_worded(one.accuracy)}, %")
         panel.title.set_fontsize(7)
         panel.margins(0.08)
         if one.x.min() > 0 and one.x.max() / one.x.min() > 100:
             panel.set_xscale("log")
             panel.tick_params(axis="x", which="both", labelsize=6.5)
+    engine: Any = drawn.get_layout_engine()
+    engine.set(rect=(0.0, 0.0, 0.97, 1.0))  # half of the last number stands beyond its axis
     if named:
         handles, labels = grid[0].get_lines(), names
         legend_below(drawn, handles, labels, columns, marks=True)
