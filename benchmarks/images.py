@@ -134,8 +134,8 @@ def accuracies(rows: Sequence[Row], records: int) -> dict[str, Any]:
     where = dict.fromkeys(row["hardware"] for row in rows)
     note = (
         f"CIFAR-10 (JPEG q92), {records:,} training and {TEST_IMAGES:,} test images, mean (range) over seeds, in %; ResNet-18 "
-        f"of a quarter width with the strided stem, {most} steps of 256 images (MMCR: 32 with 40 "
-        "views each), AdamW 0.001; "
+        f"of a quarter width with the strided stem, {most} steps of 256 images (supervised 128, MMCR "
+        "32 with 40 views each), AdamW 0.001; "
         f"k = {min(NUM_NEIGHBOURS, records)}. Effective rank and CEV-AUC of representation h and embedding z of test images. "
         "Longest run with its evaluation "
         f"{max(row['seconds'] for row in trained):.0f} s"
