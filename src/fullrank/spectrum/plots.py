@@ -45,9 +45,9 @@ def figure_2x2(tables: Sequence[Table], out: str | Path, *, width_inches: float 
     """Draw the 2x2 figure into ``out`` (.pdf, .svg or .png by its suffix) and return it as SVG too.
 
     Rows: representation and embedding. Left: log of the singular values of the covariance of the L2-normalised features
-    against rank index from 0, y from -25 to 0 (Jing et al., ICLR 2022). Right: cumulative explained variance by the
-    singular values of the centred, L2-normalised features (Li et al., ECCV 2022), its area in the legend. A table without
-    an embedding is absent in the second row; without any, there is one row.
+    against rank index from 0, as far as min(n - 1, d), y from -25 to 0 (Jing et al., ICLR 2022). Right: cumulative explained
+    variance by the singular values of the centred, L2-normalised features (Li et al., ECCV 2022), its area in the legend. A
+    table without an embedding is absent in the second row; without any, there is one row.
 
     Raises ``SettingError`` for another suffix or no table.
     """
