@@ -45,13 +45,13 @@ Judged = tuple[NDArray[np.float64], NDArray[np.float64]]
 """(merit as the measure sees it, accuracy), both [seeds, methods]; NaN where a run lacks the measure"""
 
 
-def merit(name: str, value: float) -> float | None:
-    """The larger the healthier, by the measure's definition; None for measures that define no better side."""
+def merit(name: str, value: float) -> float:
+    """The larger the healthier, by the measure's definition; NaN for measures that define no better side."""
     if name in NEAREST_1:
         return -abs(value - 1.0)
     if MEASURES[name].is_rank or name in LARGEST:
         return value
-    return -value if name in SMALLEST else None
+    return -value if name in SMALLEST else np.nan
 
 
 def judged(rows: Rows, space: str, name: str, judge: str) -> Judged | None:
@@ -62,11 +62,8 @@ def judged(rows: Rows, space: str, name: str, judge: str) -> Judged | None:
     for row in have:
         at = seeds.index(row["seed"]), methods.index(row["method"])
         accuracies[at] = row[judge]
-        value = row["measures"].get(space, {}).get(name)
-        found = None if value is None else merit(name, value)
-        merits[at] = np.nan if found is None else found
-    enough = np.isfinite(merits).any(axis=0).sum() >= LEAST_METHODS if len(methods) else False
-    return (merits, accuracies) if enough else None
+        merits[at] = merit(name, row["measures"].get(space, {}).get(name, np.nan))
+    return (merits, accuracies) if np.isfinite(merits).any(axis=0).sum() >= LEAST_METHODS else None
 
 
 def worth(merits: NDArray[np.float64], accuracies: NDArray[np.float64]) -> float:
@@ -106,7 +103,7 @@ def table(rows: Rows, judges: Sequence[str]) -> dict[str, Any]:
         for name in MEASURES:
             each = {judge: judged(rows, space, name, judge) for judge in judges}
             found = [one for one in each.values() if one is not None]
-            if not found or all(not np.isfinite(merits).any() for merits, _ in found):
+            if not found:
                 continue
             worths = {judge: worth(*one) for judge, one in each.items() if one is not None}
             mean = float(np.mean(list(worths.values())))

@@ -109,7 +109,8 @@ def _time(args: Arguments, width: float) -> Drawn:
         histories += [
             over_time.history(lines, space, f"{title}{space.replace('_', ' ').replace('/', ' ')}") for space in spaces
         ]
-    single = [one.label.replace("\n", ": ") for one in histories if len(one.steps) == 1]
+    said = [one.label.replace("\n", ": ") for one in histories]
+    single = [name for name, one in zip(said, histories, strict=True) if len(one.steps) == 1]
     if single:
         _io.console.print(
             f"{', '.join(single)}: one spectrum only, so the picture shows no course. A run takes as many as fit into a "
@@ -117,7 +118,8 @@ def _time(args: Arguments, width: float) -> Drawn:
             markup=False,
         )
     numbers = {
-        one.label.replace("\n", ": "): {"steps": one.steps.tolist(), "effective_rank": one.ranks.tolist()} for one in histories
+        name: {"steps": one.steps.tolist(), "effective_rank": one.ranks.tolist()}
+        for name, one in zip(said, histories, strict=True)
     }
     return over_time.figure(histories, width_inches=width), {"spaces": numbers}
 
