@@ -57,6 +57,31 @@ def test_the_same_views_come_out(augmentation, memory_source):
     assert cpu.std() > 0.1
 
 
+def test_images_in_memory_are_looked_up_on_the_gpu(memory_source):
+    spec = clip_spec(multi_view(1, Augmentation(size_pixels=16)), Subject(load_method("simclr")).settings.data)
+    cpu, gpu = (
+        next(Loader(memory_source(size=16), spec, num_clips=1, batch_size=8, seed=3, num_workers=0, device=where).batches())
+        for where in (torch.device("cpu"), CUDA)
+    )
+    assert gpu.frames.device.type == "cuda"
+    assert torch.equal(cpu.frames, gpu.frames.cpu())
+    assert torch.equal(cpu.index, gpu.index)
+
+
+@pytest.mark.parametrize("augmentation", [policies.cifar_simclr(32), policies.byol(32)], ids=["cifar", "byol"])
+def test_views_are_made_without_waiting_for_the_gpu(augmentation, memory_source):
+    plan = multi_view(1, augmentation)
+    spec = clip_spec(plan, Subject(load_method("simclr")).settings.data)
+    loader = Loader(memory_source(size=32), spec, num_clips=1, batch_size=8, seed=3, num_workers=0, device=CUDA)
+    batches = loader.batches()
+    make_views(next(batches), plan, 3, CUDA)  # the first time libraries are loaded, and wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        make_views(next(batches), plan, 3, CUDA)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_the_first_step_is_that_of_the_cpu(name):
     subject = Subject(load_method(name))

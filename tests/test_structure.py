@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "fullrank"
 
 ORDER = [
-    *("errors", "config", "types", "draws", "schedules", "allocation", "distributed", "batch_norm"),
+    *("errors", "config", "types", "draws", "schedules", "allocation", "transfer", "distributed", "batch_norm"),
     *("data", "views", "backbones", "heads", "teacher", "memory", "objectives", "methods", "recipes"),
     *("checkpoint", "features", "spectrum", "engine", "evaluation", "studies", "report", "cli", "testing"),
 ]

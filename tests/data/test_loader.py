@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fullrank import draws
 from fullrank.data.clips import near_fractions
-from fullrank.data.loader import Loader, in_order
+from fullrank.data.loader import Loader, _resident_frames, in_order
 from fullrank.data.source import Whole
 from fullrank.data.sources.arrays import ArraySource
 from fullrank.errors import DataError, MediaError, SettingError
@@ -229,6 +229,14 @@ def test_resident_images_are_looked_up_and_expanded_without_copies() -> None:
     assert batch.frames.stride()[1:3] == (0, 0)
     np.testing.assert_array_equal(batch.frames[:, 1, 2], images[batch.index.numpy()])
     assert (batch.sizes == torch.tensor([5, 4])).all()
+
+
+def test_images_that_would_crowd_a_gpu_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ArraySource(np.zeros((20, 5, 4, 3), dtype=np.uint8))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1200 * 4 - 1, 10**9))
+    frames = _resident_frames(source, SPEC, torch.device("cuda"))
+    assert frames is not None
+    assert frames.device.type == "cpu"
 
 
 def test_a_resident_video_longer_than_a_clip_is_cut_by_its_times() -> None:

@@ -13,7 +13,7 @@ import torch
 from fullrank.checkpoint.encoder import load
 from fullrank.checkpoint.save import load_checkpoint, save_checkpoint
 from fullrank.config import CheckpointConfig, MonitorConfig, OptimizerConfig
-from fullrank.engine import loop
+from fullrank.engine import loop, parts
 from fullrank.engine.loop import train
 from fullrank.engine.observers import read_lines
 from fullrank.engine.watch import Watch
@@ -113,14 +113,14 @@ def test_an_end_that_cannot_be_written_is_an_error(tmp_path, memory_source, vicr
 def test_batches_for_a_gpu_are_pinned(memory_source, vicreg_settings, device, pinned):
     fabric = SimpleNamespace(device=torch.device(device), global_rank=0, world_size=1)
     plan = VICReg.views(vicreg_settings().method)
-    parts = loop._parts(fabric, vicreg_settings(), plan, memory_source(), None)
-    assert parts.loader.pin_memory is pinned
+    found = parts.build(fabric, vicreg_settings(), plan, memory_source(), None)
+    assert found.loader.pin_memory is pinned
 
 
 def test_the_loader_and_the_source_get_what_the_plan_asks_for(memory_source, vicreg_settings, monkeypatch):
     fabric = SimpleNamespace(device=torch.device("cpu"), global_rank=0, world_size=1)
     plan = replace(VICReg.views(vicreg_settings().method), sampling="near")
-    assert loop._parts(fabric, vicreg_settings(), plan, memory_source(), None).loader.sampling == "near"
+    assert parts.build(fabric, vicreg_settings(), plan, memory_source(), None).loader.sampling == "near"
     flow = replace(plan, groups=(replace(plan.groups[0], stream="flow"),))
     monkeypatch.setattr(VICReg, "views", classmethod(lambda cls, cfg: flow))
     with pytest.raises(SettingError, match="Optical flow"):

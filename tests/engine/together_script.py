@@ -11,7 +11,7 @@ import numpy as np
 from fullrank.checkpoint.encoder import build_method
 from fullrank.config import Augmentation, BackboneConfig, CheckpointConfig, DataConfig, OptimizerConfig, RunConfig
 from fullrank.data.sources.arrays import ArraySource
-from fullrank.engine import loop
+from fullrank.engine import loop, parts
 from fullrank.errors import FullrankError, MediaError
 from fullrank.methods.vicreg import VICReg
 
@@ -101,7 +101,7 @@ def scenes(base):
 
 def main(base: Path) -> None:
     for name, config, source, observers, build in scenes(base):
-        loop.build_method = build
+        parts.build_method = build
         try:
             result = loop.train(config, source=source, observers=observers)
             said = {"steps": result.steps, "stopped": result.stopped}

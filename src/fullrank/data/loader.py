@@ -19,10 +19,14 @@ from fullrank.data.flow import STILL
 from fullrank.data.source import Source
 from fullrank.data.workers import in_processes, one_ahead
 from fullrank.errors import DataError, MediaError, SettingError
+from fullrank.transfer import to_device
 from fullrank.types import Clip, ClipBatch, ClipSpec
 
 ATTEMPTS = 64
 """records tried in place of an unreadable one"""
+RESIDENT_RATIO = 0.25
+"""of a GPU's free memory that the data may take, to be looked up there"""
+CPU = torch.device("cpu")
 Skipped = list[tuple[str, str]]
 Parts = tuple[Tensor, Tensor, Tensor, Tensor, Skipped, Tensor | None]
 """frames, sizes, start_seconds, index, skipped, flow: a batch as it travels from a worker"""
@@ -33,8 +37,9 @@ class Loader:
     """Endless batches of ``num_clips`` clips of each record, in an order drawn anew for every epoch.
 
     ``batch_size`` counts the records of one micro-batch over all processes; this process gets the contiguous slice
-    ``rank`` of ``world``. A last, smaller batch of an epoch is dropped. ``pin_memory`` is for a GPU. ``sampling`` is that of a
-    ``ViewPlan``: where the clips of a record start.
+    ``rank`` of ``world``. A last, smaller batch of an epoch is dropped. ``device``: where the views will be made; for a GPU
+    batches lie in pinned memory, and a source that is wholly in memory is moved there once, where it fits. ``sampling`` is that
+    of a ``ViewPlan``: where the clips of a record start.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Loader:
         num_workers: int,
         rank: int = 0,
         world: int = 1,
-        pin_memory: bool = False,
+        device: torch.device = CPU,
         sampling: Literal["uniform", "near"] = "uniform",
     ):
         if batch_size > len(source):
@@ -61,11 +66,12 @@ class Loader:
         if num_clips < 1:
             raise SettingError(f"The number of clips of a record must be at least 1. Got {num_clips}.")
         self.source, self.spec, self.num_clips, self.batch_size = source, spec, num_clips, batch_size
-        self.seed, self.num_workers, self.rank, self.world, self.pin_memory = seed, num_workers, rank, world, pin_memory
+        self.seed, self.num_workers, self.rank, self.world = seed, num_workers, rank, world
+        self.pin_memory = device.type == "cuda"
         self.batches_per_epoch = len(source) // batch_size
         self.sampling = sampling
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
-        self._resident = _resident_frames(source, spec)
+        self._resident = _resident_frames(source, spec, device)
 
     def batches(self, start: int = 0) -> Iterator[ClipBatch]:
         """Endless, from micro-batch number ``start`` on: what follows does not depend on where it began."""
@@ -89,7 +95,9 @@ class Loader:
 
     def _look_up(self, resident: Tensor, number: int) -> ClipBatch:
         index = torch.from_numpy(self._records(number))
-        frames = resident.index_select(0, index)[:, None]
+        frames = resident.index_select(0, to_device(index, resident.device))[:, None]
+        if self.pin_memory and frames.device == CPU:
+            frames = frames.pin_memory()
         batch, _, time, height, width, _ = frames.shape
         return ClipBatch(
             frames=frames.expand(batch, self.num_clips, max(time, self.spec.num_frames), height, width, 3),
@@ -199,10 +207,16 @@ def _batch(parts: Parts, epoch: int) -> ClipBatch:
     )
 
 
-def _resident_frames(source: Source, spec: ClipSpec) -> Tensor | None:
-    """All frames as one tensor, where a clip is the whole record; a longer record is cut by ``read``, by its times."""
+def _resident_frames(source: Source, spec: ClipSpec, device: torch.device) -> Tensor | None:
+    """All frames as one tensor, where a clip is the whole record; a longer record is cut by ``read``, by its times.
+
+    On ``device``, where that leaves a GPU most of its free memory.
+    """
     resident = source.resident
-    return None if resident is None or resident.shape[1] not in (1, spec.num_frames) else torch.from_numpy(resident)
+    if resident is None or resident.shape[1] not in (1, spec.num_frames):
+        return None
+    fits = device.type != "cuda" or resident.nbytes <= RESIDENT_RATIO * torch.cuda.mem_get_info(device)[0]
+    return torch.from_numpy(resident).to(device if fits else CPU)
 
 
 def _stack(read: Sequence[tuple[int, Sequence[Clip]]], skipped: Skipped, spec: ClipSpec) -> Parts:

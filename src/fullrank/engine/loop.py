@@ -1,56 +1,38 @@
 """The training loop, readable top to bottom: data -> step -> observers -> maybe checkpoint."""
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch.optim import Optimizer
 
 from fullrank import distributed
-from fullrank.checkpoint.encoder import build_method, method_name, read_config
+from fullrank.checkpoint.encoder import method_name, read_config
 from fullrank.checkpoint.save import BEST, FILE, HEALTHY, keep_copy, load_checkpoint, save_checkpoint
 from fullrank.config import RunConfig
-from fullrank.data.clips import clip_spec
-from fullrank.data.loader import Loader
 from fullrank.data.open import open_source
 from fullrank.data.source import Source
 from fullrank.draws import uniform
 from fullrank.engine import optimizers
+from fullrank.engine.feed import Feed
 from fullrank.engine.folder import alone_in, begin, check_out, make_record, new_folder
 from fullrank.engine.observers import Observer, StepEvent, averaged
+from fullrank.engine.parts import Parts, build
 from fullrank.engine.probe import Probe, check_stages, split
 from fullrank.engine.rollback import Rollback
-from fullrank.engine.run import TrainResult, check_settings, compile_backbones, launch, processes, total_steps
+from fullrank.engine.run import TrainResult, check_settings, launch, processes
+from fullrank.engine.signals import asked_to_stop
 from fullrank.engine.step import train_step
 from fullrank.engine.together import agree, on_first, together
 from fullrank.engine.watch import Watch
-from fullrank.errors import DataError, FullrankError, NonFiniteError, SettingError
-from fullrank.methods._method import Method, load_method
-from fullrank.types import ClipBatch, StepContext, ViewPlan, Views
-from fullrank.views.plan import make_views
+from fullrank.errors import FullrankError, NonFiniteError, SettingError
+from fullrank.methods._method import load_method
+from fullrank.types import StepContext
 
 TRAINING_SHARE = 0.9
 """of ``max_minutes``; the rest is for starting, and for the features and the report that follow"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """What a run is made of."""
-
-    fabric: Fabric
-    config: RunConfig[Any]
-    plan: ViewPlan
-    loader: Loader
-    method: Method
-    optimizer: Optimizer
-    total: int
-    steps_per_epoch: int
 
 
 def train(
@@ -84,7 +66,7 @@ def train(
     given = source
     whole = together(fabric, lambda: open_source(config.data, flow=plan.needs_flow) if given is None else given)
     source, unseen = together(fabric, lambda: split(whole, config, cls))
-    parts = together(fabric, lambda: _parts(fabric, config, plan, source, state))
+    parts = together(fabric, lambda: build(fabric, config, plan, source, state))
     module, wrapped = fabric.setup(parts.method, parts.optimizer)
     if state is not None:
         parts.optimizer.load_state_dict(state["optimizer"])
@@ -121,43 +103,7 @@ def train(
         return _loop(parts, module, wrapped, watch, first, engine)
 
 
-def _parts(fabric: Fabric, config: RunConfig[Any], plan: ViewPlan, source: Source, state: dict[str, Any] | None) -> _Parts:
-    accumulate = config.optimizer.accumulate_steps
-    loader = Loader(
-        source,
-        clip_spec(plan, config.data),
-        num_clips=plan.num_clips,
-        batch_size=config.data.batch_size // accumulate,
-        seed=config.seed,
-        num_workers=config.data.num_workers,
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-        pin_memory=fabric.device.type == "cuda",
-        sampling=plan.sampling,
-    )
-    steps_per_epoch = max(loader.batches_per_epoch // accumulate, 1)
-    torch.manual_seed(config.seed)
-    method = build_method(config, len(source), weights=state is None)
-    _give_labels(method, config, source)
-    if fabric.world_size > 1:
-        distributed.synchronise_batch_norm(method)
-    if state is not None:
-        method.load_state_dict(state["method"])
-    if config.compile:
-        compile_backbones(method)
-    return _Parts(
-        fabric=fabric,
-        config=config,
-        plan=plan,
-        loader=loader,
-        method=method,
-        optimizer=optimizers.build(config.optimizer, method),
-        total=total_steps(config, steps_per_epoch),
-        steps_per_epoch=steps_per_epoch,
-    )
-
-
-def _probe(parts: _Parts, source: Source, unseen: Source | None) -> Probe | None:
+def _probe(parts: Parts, source: Source, unseen: Source | None) -> Probe | None:
     """What the monitor tries the weights on besides, where the settings ask for it."""
     if parts.config.monitor.stages:
         check_stages(parts.method)
@@ -167,7 +113,7 @@ def _probe(parts: _Parts, source: Source, unseen: Source | None) -> Probe | None
     return Probe(source, unseen, parts.config, parts.plan, fabric.device, fabric.autocast) if fabric.is_global_zero else None
 
 
-def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, engine: dict[str, Any]) -> TrainResult:
+def _loop(parts: Parts, module: Any, wrapped: Any, watch: Watch, first: int, engine: dict[str, Any]) -> TrainResult:
     """Step after step until the end, a signal, the budget, or an observer that asks to stop.
 
     ``engine``: what the state of a run that goes on says of the loop; empty for a new one.
@@ -179,8 +125,8 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, en
     saved, elapsed = (first if engine else None), float(engine.get("elapsed_seconds", 0.0))
     rollback = Rollback(config.monitor, int(engine.get("rollbacks", 0)))
     last_saved = time.perf_counter()
-    batches = parts.loader.batches(first * accumulate)
-    with _signals() as asked_to_stop:
+    feed = Feed(parts, watch, first)
+    with asked_to_stop() as signals:
         try:
             if rollback.wanted and saved is None:
                 _save(parts, watch, step, elapsed, rollback)
@@ -188,20 +134,7 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, en
                 saved = step
             while step < total and stopped is None:
                 begin_seconds = time.perf_counter()
-                waited, clips = [0.0], [0]
-
-                def take() -> ClipBatch:
-                    batch = next(batches)  # noqa: B023  called in this iteration only
-                    watch.skipped(batch)
-                    return batch
-
-                def views() -> Views:
-                    waiting = time.perf_counter()
-                    batch = together(fabric, take)
-                    waited[0] += time.perf_counter() - waiting  # noqa: B023
-                    clips[0] += batch.frames.shape[0] * batch.frames.shape[1]  # noqa: B023
-                    return make_views(batch, parts.plan, config.seed, fabric.device)
-
+                feed.begin_step()
                 ctx = _context(parts, step, _agreed(fabric, elapsed, budget), budget)
                 if budget is not None and ctx.progress >= 1.0:
                     stopped = "budget"
@@ -215,7 +148,7 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, en
                         module,
                         parts.method,
                         wrapped,
-                        [views] * accumulate,
+                        [feed.views] * accumulate,
                         ctx,
                         learning_rate=rate * rollback.factor,
                         clip_grad_norm=config.optimizer.clip_grad_norm,
@@ -225,7 +158,7 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, en
                     if not rollback.left:
                         raise
                     saved = step = _go_back(parts, watch, alarm, elapsed, rollback)
-                    batches = parts.loader.batches(step * accumulate)
+                    feed.seek(step)
                     continue
                 step += 1
                 ctx.step = step
@@ -240,20 +173,20 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, en
                     learning_rate=rate * rollback.factor,
                     grad_norm=norm,
                     step_seconds=seconds,
-                    wait_seconds=waited[0],
-                    clips=clips[0] * fabric.world_size,
+                    wait_seconds=feed.waited_seconds,
+                    clips=feed.clips * fabric.world_size,
                     elapsed_seconds=elapsed,
                 )
                 reason = together(fabric, lambda event=event: watch.step(event))  # type: ignore[misc]
                 elapsed += time.perf_counter() - begin_seconds - seconds
                 late = time.perf_counter() - last_saved > config.checkpoint.every_minutes * 60
-                asked = asked_to_stop[0] if asked_to_stop else None
+                asked = signals[0] if signals else None
                 raised = watch.wish.alarm if rollback.wanted else None
                 words = (asked, reason, True if late else None, raised, watch.wish.best or None)
                 asked, reason, due, raised, best = agree(fabric, *words)
                 if raised is not None and asked is None and rollback.left:
                     saved = step = _go_back(parts, watch, raised, elapsed, rollback)
-                    batches = parts.loader.batches(step * accumulate)
+                    feed.seek(step)
                     continue
                 stopped = asked or reason or (rollback.exhausted(raised) if raised is not None else None)
                 if due or best or (every and step % every == 0):
@@ -280,7 +213,7 @@ def _loop(parts: _Parts, module: Any, wrapped: Any, watch: Watch, first: int, en
     )
 
 
-def _context(parts: _Parts, step: int, elapsed: float, budget: float | None) -> StepContext:
+def _context(parts: Parts, step: int, elapsed: float, budget: float | None) -> StepContext:
     progress = step / parts.total
     if budget is not None:
         progress = min(max(progress, elapsed / budget), 1.0)
@@ -298,20 +231,6 @@ def _seed(seed: int, step: int, rank: int) -> int:
     return int(uniform(seed, step, [rank + 1], "torch", 1)[0, 0] * 2**53)
 
 
-def _give_labels(method: Method, config: RunConfig[Any], source: Source) -> None:
-    """Only the supervised baseline gets labels, and only here."""
-    if not method.needs_labels:
-        return
-    for name in config.method.label_names:
-        if name not in source.labels:
-            have = ", ".join(source.labels) or "none"
-            raise DataError(
-                f"The data must have labels named '{name}' for a supervised run. Got {have}; set --method.label-names."
-            )
-    labels = {name: torch.as_tensor(values) for name, values in source.labels.items()}
-    method.set_labels(labels, {name: len(names) for name, names in source.classes.items()})  # type: ignore[operator]
-
-
 def _agreed(fabric: Fabric, elapsed: float, budget: float | None) -> float:
     """Clocks differ between processes: with a budget, the mean decides."""
     if budget is None or fabric.world_size == 1:
@@ -319,7 +238,7 @@ def _agreed(fabric: Fabric, elapsed: float, budget: float | None) -> float:
     return float(distributed.mean(torch.tensor(elapsed, device=fabric.device)))
 
 
-def _go_back(parts: _Parts, watch: Watch, alarm: dict[str, Any], elapsed: float, rollback: Rollback) -> int:
+def _go_back(parts: Parts, watch: Watch, alarm: dict[str, Any], elapsed: float, rollback: Rollback) -> int:
     """The step of the healthy checkpoint, from which training goes on."""
 
     def save(step: int) -> None:
@@ -333,7 +252,7 @@ def _keep_best(watch: Watch) -> None:
     watch.kept_best()
 
 
-def _save(parts: _Parts, watch: Watch, step: int, elapsed: float, rollback: Rollback, *, went_back: bool = False) -> None:
+def _save(parts: Parts, watch: Watch, step: int, elapsed: float, rollback: Rollback, *, went_back: bool = False) -> None:
     """Process 0 writes the state of the run; where it cannot, all processes raise its error.
 
     Where a run may go back, the checkpoint before this one is healthy if nothing is suspected now: training went on from it.
@@ -353,24 +272,3 @@ def _save(parts: _Parts, watch: Watch, step: int, elapsed: float, rollback: Roll
         save_checkpoint(watch.folder, state)
 
     on_first(parts.fabric, write)
-
-
-@contextmanager
-def _signals() -> Iterator[list[str]]:
-    """A list that gets the reason when SIGINT or SIGTERM arrives; a second SIGINT raises KeyboardInterrupt."""
-    asked: list[str] = []
-
-    def ask(number: int, frame: Any) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append("interrupted" if number == signal.SIGINT else "terminated")
-
-    try:
-        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs the loop there handles signals
-        before = {}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from fullrank.transfer import to_device
 from fullrank.views.geometry import dense
 
 RADIUS_SIGMAS = 3.0
@@ -21,7 +22,7 @@ _BLOCK = 16
 def change_rows_(pixels: Tensor, drawn: NDArray[np.bool_], operator: Callable[[Tensor, NDArray[np.int64]], Tensor]) -> None:
     """Replace the drawn rows by ``operator(their pixels, their numbers)``, in place."""
     rows = np.flatnonzero(drawn)
-    index = torch.from_numpy(rows).to(pixels.device, non_blocking=True)
+    index = to_device(torch.from_numpy(rows), pixels.device)
     pixels.index_copy_(0, index, operator(pixels.index_select(0, index), rows))
 
 
@@ -69,8 +70,8 @@ def _landing(size: int, radius: int) -> Tensor:
 
 def _bands(taps: NDArray[np.float64], size: int, device: torch.device) -> Float[Tensor, "rows size size"]:
     """The matrix of each row's blur along one axis."""
-    lands = _landing(size, taps.shape[1] // 2).to(device)
-    return (torch.from_numpy(taps.astype(np.float32)).to(device) @ lands).view(-1, size, size)
+    lands = to_device(_landing(size, taps.shape[1] // 2), device)
+    return (to_device(torch.from_numpy(taps.astype(np.float32)), device) @ lands).view(-1, size, size)
 
 
 def _blur_bands(pixels: Tensor, sigma: NDArray[np.float64]) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fullrank.config import Augmentation
+from fullrank.transfer import to_device
 
 TRIES = 10
 """boxes that are drawn before the fallback, as in torchvision"""
@@ -118,7 +119,7 @@ def tents(
     centre = np.where(reverse, start + length, start)[:, None] + step[:, None] * (np.arange(size_pixels) + 0.5)
     # One transfer for everything: the axis' centres, then what belongs to the row.
     packed = np.concatenate([centre, 1 / np.maximum(scale, 1)[:, None], start[:, None], (start + length)[:, None]], axis=1)
-    rows = torch.from_numpy(packed.astype(np.float32)).to(device, non_blocking=True)
+    rows = to_device(torch.from_numpy(packed.astype(np.float32)), device)
     grid = torch.arange(canvas_pixels, device=device, dtype=torch.float32) + 0.5
     weights = grid - rows[:, :size_pixels, None]
     weights.abs_().mul_(rows[:, None, size_pixels, None]).neg_().add_(1).clamp_min_(0)
@@ -160,5 +161,5 @@ def rotate_(pixels: Float[Tensor, "rows channels time size size"], turns: Int[np
     for quarter in (1, 2, 3):
         rows = np.flatnonzero(turns == quarter)
         if len(rows):
-            index = torch.from_numpy(rows).to(pixels.device)
+            index = to_device(torch.from_numpy(rows), pixels.device)
             pixels[index] = torch.rot90(pixels[index], quarter, (3, 4))

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fullrank.config import Augmentation
+from fullrank.transfer import to_device
 from fullrank.views.blur import blur_, change_rows_
 from fullrank.views.geometry import chance
 
@@ -136,7 +137,7 @@ def color_map(look: Look, scale: Scale, device: torch.device) -> Float[Tensor, "
     matrix = look.matrix / (255.0 * std[:, None])
     offset = np.broadcast_to(scale.normalize(0.0), (len(matrix), 1, 3))
     pull = look.pull[:, None, None] * (GREY[:, None] / (255.0 * std))
-    return torch.from_numpy(np.concatenate([matrix, offset, pull], 1).astype(np.float32)).to(device, non_blocking=True)
+    return to_device(torch.from_numpy(np.concatenate([matrix, offset, pull], 1).astype(np.float32)), device)
 
 
 def color(
@@ -175,7 +176,7 @@ def finish_(pixels: Float[Tensor, "rows 3 time size size"], look: Look, aug: Aug
 
 
 def _by_channel(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32)).to(like.device)[:, None, None, None]
+    return to_device(torch.from_numpy(values.astype(np.float32)), like.device)[:, None, None, None]
 
 
 def solarize(pixels: Float[Tensor, "rows 3 time size size"], threshold: float, scale: Scale) -> Tensor:
@@ -199,7 +200,7 @@ def cutout(pixels: Float[Tensor, "rows 3 time size size"], where: Float[np.ndarr
     """A square of ``ratio`` of the side, wholly inside, set to the mean (0 on the normalised scale)."""
     size = pixels.shape[-1]
     side = max(1, round(ratio * size))
-    corner = torch.from_numpy(np.floor(where * (size - side + 1)).astype(np.int64)).to(pixels.device)
+    corner = to_device(torch.from_numpy(np.floor(where * (size - side + 1)).astype(np.int64)), pixels.device)
     line = torch.arange(size, device=pixels.device)
     inside = (line >= corner[:, :, None]) & (line < corner[:, :, None] + side)
     return pixels.masked_fill((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None, None], 0.0)
@@ -214,7 +215,7 @@ def add_noise(
     """
     black, white = (_by_channel(scale.normalize(v), pixels) for v in (0.0, 1.0))
     spread = _by_channel(std / np.asarray(scale.std), pixels)
-    noise = _normal(torch.from_numpy(key).to(pixels.device), pixels[0, :, 0].numel()).view(pixels[:, :, :1].shape)
+    noise = _normal(to_device(torch.from_numpy(key), pixels.device), pixels[0, :, 0].numel()).view(pixels[:, :, :1].shape)
     return torch.clamp(torch.addcmul(pixels, noise, spread), black, white)
 
 

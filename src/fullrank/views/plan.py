@@ -15,6 +15,7 @@ from torch import Tensor
 from fullrank import draws
 from fullrank.config import Augmentation
 from fullrank.errors import SettingError, ShapeError
+from fullrank.transfer import to_device
 from fullrank.types import ClipBatch, MaskSpec, Stream, ViewPlan, Views, ViewSpec
 from fullrank.views import geometry, masks, photometric, pretext, streams, temporal
 from fullrank.views.check import check_spec
@@ -44,9 +45,9 @@ def make_views(batch: ClipBatch, plan: ViewPlan, seed: int, device: torch.device
     With the masks and targets that the plan asks for. ``SettingError`` or ``ShapeError`` where the clips cannot give it.
     """
     _check(batch)
-    frames = batch.frames.to(device, non_blocking=True)
-    flow = batch.flow.to(device, non_blocking=True) if plan.needs_flow and batch.flow is not None else None
-    views = Views(pixels={}, index=batch.index.to(device, non_blocking=True))
+    frames = to_device(batch.frames, device)
+    flow = to_device(batch.flow, device) if plan.needs_flow and batch.flow is not None else None
+    views = Views(pixels={}, index=to_device(batch.index, device))
     for spec in plan.groups:
         check_spec(spec, batch.frames.shape[2])
         _cut(_group(batch, frames, flow, spec, seed), batch, spec, seed, views)
@@ -78,10 +79,10 @@ def center_views(
     aug = Augmentation(size_pixels=size_pixels, mean=mean, std=std)
     place = geometry.center_placement(batch.sizes.reshape(-1, 2).cpu().numpy(), ratio)
     if stream == "flow":
-        flow = _flow_of(batch, batch.flow).to(device, non_blocking=True)
+        flow = to_device(_flow_of(batch, batch.flow), device)
         shown = streams.flow_views(flow.flatten(0, 1), place, size_pixels)
         return shown.view(num, clips, *shown.shape[1:])
-    frames = batch.frames.to(device, non_blocking=True)
+    frames = to_device(batch.frames, device)
     pixels = _render(frames.flatten(0, 1), 1, place, photometric.plain_look(num * clips), aug)
     return streams.to_stream(pixels.view(num, clips, *pixels.shape[2:]), stream)
 
@@ -148,7 +149,7 @@ def _chosen(clips: Tensor, repeats: int, shown: NDArray[np.int64] | None) -> Ten
     """Frames ``shown`` [rows, n] of every view, row = clip * repeats + j; None: all."""
     if shown is None:
         return clips.repeat_interleave(repeats, 0) if repeats > 1 else clips
-    frames = torch.from_numpy(shown).to(clips.device, non_blocking=True)
+    frames = to_device(torch.from_numpy(shown), clips.device)
     return clips[torch.arange(len(shown), device=clips.device)[:, None] // repeats, frames]
 
 
@@ -162,7 +163,7 @@ def _cut(pixels: Tensor, batch: ClipBatch, spec: ViewSpec, seed: int, views: Vie
         if tiles.permutations is not None:
             order = pretext.draw_order(_draw(batch, "permutation", spec, seed, whole, 1)[:, 0], tiles)
             places = pretext.arrange(places, order, tiles)
-            target = torch.from_numpy(order).to(pixels.device, non_blocking=True)
+            target = to_device(torch.from_numpy(order), pixels.device)
             views.targets[f"permutation:{spec.name}"] = target.view(num, whole)
         cut = pretext.cut_tiles(pixels.flatten(0, 1), places, pretext.tile_pixels(tiles, size))
         pixels = cut.view(num, whole * tiles.grid**2, *cut.shape[2:])
@@ -174,7 +175,7 @@ def _mask(batch: ClipBatch, spec: ViewSpec, mask: MaskSpec, seed: int, pixels: T
     num, count, _, time, size, _ = pixels.shape
     u = _draw(batch, "mask", spec, seed, count, masks.num_draws(mask, time, size))
     hidden = masks.draw_masks(u, mask, time, size)
-    return torch.from_numpy(hidden).to(pixels.device, non_blocking=True).view(num, count, -1)
+    return to_device(torch.from_numpy(hidden), pixels.device).view(num, count, -1)
 
 
 def _empty(frames: Tensor, repeats: int, time: int, aug: Augmentation) -> Tensor:

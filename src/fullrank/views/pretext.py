@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fullrank.transfer import to_device
 from fullrank.types import TileSpec
 
 LARGEST_GRID = 3
@@ -89,7 +90,7 @@ def cut_tiles(
     views, channels, time, size, _ = pixels.shape
     line = np.arange(side)
     position: NDArray[np.int64] = (places[:, :, 0, None, None] + line[:, None]) * size + places[:, :, 1, None, None] + line
-    index = torch.from_numpy(position.reshape(views, 1, -1)).to(pixels.device, non_blocking=True)
+    index = to_device(torch.from_numpy(position.reshape(views, 1, -1)), pixels.device)
     flat = pixels.reshape(views, channels * time, size * size)
     cut = flat.gather(2, index.expand(-1, channels * time, -1))
     return cut.view(views, channels, time, places.shape[1], side, side).movedim(3, 1).contiguous()
