@@ -17,6 +17,11 @@ from fullrank.spectrum.measures import measure_all
 MEASURES = ("n", "d", "effective_rank", "std", "mean_cosine")
 
 
+def file_name(label: str) -> str:
+    """Of the files that belong to a row of a table: "dino, student" -> "dino-student"."""
+    return label.replace(", ", "-").replace(" ", "_")
+
+
 def ranks(table: Any, keys: tuple[str, ...] = MEASURES) -> dict[str, Any]:
     found = {}
     for space in ("representation", "embedding"):

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from _features import file_name
 from _result import origin, write
 from measures_and_accuracy import measured, table
 from real_input import SHORT_RUN, settings
@@ -58,7 +59,7 @@ def config_of(case: Case, folder: Path, work: Path, steps: int, records: int) ->
     label, name, seed = case
     batch = min(256, recipe(f"{name}.cifar10").data.batch_size, records)  # MMCR has 40 views a record, and a batch of 32
     data = {"path": folder, "name": "cifar10", "limit": records, "batch_size": batch}
-    out = work / f"{label.replace(', ', '-').replace(' ', '_')}-{seed}"
+    out = work / f"{file_name(label)}-{seed}"
     config: RunConfig[Any] = settings(f"{name}.cifar10", steps=steps, size=32, canvas=32, out=out, data=data, device="cpu")
     update = {
         "backbone": config.backbone.model_copy(update={"stem": "imagenet"}),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _features import file_name
 from _result import origin, write
 from numpy.typing import NDArray
 
@@ -42,8 +43,7 @@ def measured(features: Mapping[str, Any], record: Any) -> dict[str, dict[str, fl
 def row_of(job: tuple[dict[str, Any], str, str]) -> dict[str, Any]:
     """A row of methods.py with all measures of one of its feature files instead of two."""
     row, part, folder = job
-    label = row["method"].replace(", ", "-").replace(" ", "_")
-    files = sorted(Path(folder).glob(f"{part}-{label}-{row['seed']}-*.npz"))
+    files = sorted(Path(folder).glob(f"{part}-{file_name(row['method'])}-{row['seed']}-*.npz"))
     if len(files) != 1:
         raise DataError(f"{folder} must hold the features of one run of {row['method']}, seed {row['seed']}. Got {len(files)}.")
     wanted = {name: row[name] for name in row if name.split(" ")[-1] in ("knn", "linear")}

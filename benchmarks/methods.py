@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _features import actors_of, leave_one_actor_out, ranks
+from _features import actors_of, file_name, leave_one_actor_out, ranks
 from _methods_figure import draw
 from _result import origin, write
 
@@ -106,7 +106,7 @@ class Bench:
 
     def _once(self, part: str, label: str, config: RunConfig[Any], run: Any) -> dict[str, Any]:
         key = settings_hash({"settings": config.model_dump(mode="json"), "world": WORLD.key if part == "world" else ""})
-        name = f"{part}-{label.replace(', ', '-').replace(' ', '_')}-{config.seed}-{key}"
+        name = f"{part}-{file_name(label)}-{config.seed}-{key}"
         file = self.work / f"{name}.json"
         if file.exists():
             return dict(json.loads(file.read_text(encoding="utf-8")))

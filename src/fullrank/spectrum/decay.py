@@ -11,6 +11,8 @@ from fullrank.types import Spectrum
 
 FIRST, LAST = 11, 100
 """ranks that alpha-ReQ's authors fit in their library (reptrix); in the code of their paper's experiments from rank 4 on"""
+BELOW = -60.0
+"""where a picture draws the logarithm of a singular value of zero: well below its axis, so that the cliff shows"""
 
 
 def cumulative_explained_variance(spectrum: Spectrum) -> NDArray[np.float64]:
@@ -63,7 +65,7 @@ def log_singular_values(spectrum: Spectrum) -> NDArray[np.float64]:
         return np.log(spectrum.eigenvalues * (spectrum.n / (spectrum.n - 1)))
 
 
-def drawn_log_singular_values(spectrum: Spectrum, lowest: float) -> NDArray[np.float64]:
+def drawn_log_singular_values(spectrum: Spectrum, lowest: float = BELOW) -> NDArray[np.float64]:
     """What a picture shows of ``log_singular_values``: the first min(n - 1, d), none of them below ``lowest``.
 
     So few rows span no further directions, whatever encoder made them: drawn, they would look like its collapse.

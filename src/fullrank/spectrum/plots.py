@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OKABE_ITO", "check_suffix", "figure_2x2", "figure_2x2_svg"]
 LOG_LIMITS = (-25.0, 0.0)
-_BELOW = -60.0
-"""where a singular value of zero is drawn: well below the axis, so that the cliff shows"""
 _GREY = "#808080"
 _RANK = "Singular value rank index"
 
@@ -83,7 +81,7 @@ def _draw_2x2(rows: Sequence[tuple[str, list[Curve]]], ink: str, width_inches: f
     grid = figure.subplots(len(rows), 2, squeeze=False)
     for (title, curves), (left, right) in zip(rows, grid, strict=True):
         for i, label, spectrum in curves:
-            logs = drawn_log_singular_values(spectrum, _BELOW)
+            logs = drawn_log_singular_values(spectrum)
             left.plot(np.arange(len(logs)), logs, label=label, **line_style(i))
             curve = cumulative_explained_variance(spectrum)
             area = f"AUC={cev_auc(spectrum):.2f}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fullrank.spectrum.decay import drawn_log_singular_values
+from fullrank.spectrum.decay import BELOW, drawn_log_singular_values
 from fullrank.spectrum.pictures.style import INK, WIDTHS, finish, legend_below, line_style, panels
 from fullrank.spectrum.temporal import Grouped
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = {"total": "clips", "between": "video means", "within": "within videos"}
-_BELOW = -60.0
 
 
 def figure(found: Sequence[tuple[str, Grouped]], *, width_inches: float = WIDTHS["column"]) -> "Figure":
@@ -26,9 +25,9 @@ def figure(found: Sequence[tuple[str, Grouped]], *, width_inches: float = WIDTHS
     for panel, (title, parts) in zip(grid, found, strict=True):
         lowest = -1.0
         for i, (name, words) in enumerate(PARTS.items()):
-            logs = drawn_log_singular_values(getattr(parts, name), _BELOW)
+            logs = drawn_log_singular_values(getattr(parts, name))
             panel.plot(np.arange(len(logs)), logs, label=words, **line_style(i))
-            lowest = min(lowest, float(logs[logs > _BELOW].min(initial=-1.0)))
+            lowest = min(lowest, float(logs[logs > BELOW].min(initial=-1.0)))
         finish(panel, INK, title=title, xlabel="rank index", ylabel="log of singular values")
         panel.set_ylim(max(lowest - 0.5, -25.0), 0.0)
         panel.margins(x=0.02)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fullrank.spectrum.decay import cev_auc, cumulative_explained_variance, drawn_log_singular_values
+from fullrank.spectrum.decay import BELOW, cev_auc, cumulative_explained_variance, drawn_log_singular_values
 from fullrank.spectrum.pictures.style import INK, OKABE_ITO, WIDTHS, finish, legend, legend_below, new_figure
 from fullrank.types import Spectrum
 
@@ -18,7 +18,6 @@ LOOKS: dict[str, dict[str, Any]] = {
     "training": {"color": OKABE_ITO[0], "linestyle": "-"},
     "held out": {"color": OKABE_ITO[1], "linestyle": (0, (3, 1.2))},
 }
-_BELOW = -60.0
 
 
 def figure(rows: Sequence[Sides], *, width_inches: float = WIDTHS["column"]) -> "Figure":
@@ -31,12 +30,12 @@ def figure(rows: Sequence[Sides], *, width_inches: float = WIDTHS["column"]) -> 
     grid = drawn.subplots(len(rows), 2, squeeze=False)
     for (title, *both), (left, right) in zip(rows, grid, strict=True):
         for (side, look), spectrum in zip(LOOKS.items(), both, strict=True):
-            logs = drawn_log_singular_values(spectrum, _BELOW)
+            logs = drawn_log_singular_values(spectrum)
             left.plot(np.arange(len(logs)), logs, linewidth=1.2, label=f"{side} (n={spectrum.n:,})", **look)
             curve = cumulative_explained_variance(spectrum)
             right.plot(np.arange(len(curve)), curve, linewidth=1.2, label=f"AUC={cev_auc(spectrum):.3f}", **look)
         seen = [line.get_ydata() for line in left.lines]
-        lowest = min(float(values[values > _BELOW].min(initial=-1.0)) for values in map(np.asarray, seen))
+        lowest = min(float(values[values > BELOW].min(initial=-1.0)) for values in map(np.asarray, seen))
         finish(left, INK, title=title, xlabel="rank index", ylabel="log of singular values")
         finish(right, INK, title=title, xlabel="rank index", ylabel="explained variance")
         left.set_ylim(max(-25.0, lowest - 0.5), 0.0)
