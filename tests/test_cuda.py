@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from fullrank.checkpoint.encoder import load
+from fullrank.checkpoint.encoder import build_method, load
 from fullrank.checkpoint.save import load_checkpoint
 from fullrank.config import Augmentation
 from fullrank.data.clips import clip_spec
@@ -16,6 +16,7 @@ from fullrank.data.loader import Loader
 from fullrank.engine.loop import train
 from fullrank.features.extract import extract
 from fullrank.methods._method import available, load_method
+from fullrank.recipes import recipe
 from fullrank.testing.lab import BATCH, Subject, context
 from fullrank.types import Views
 from fullrank.views import policies
@@ -102,6 +103,22 @@ def test_the_first_step_is_that_of_the_cpu(name):
         assert gpu_losses[term] == pytest.approx(value, rel=2e-3, abs=2e-4), term
     cosine = torch.nn.functional.cosine_similarity(gradient, gpu_gradient, dim=0)
     assert cosine > 0.99, f"gradients point elsewhere: cosine {cosine}"
+
+
+def test_the_gradient_in_bf16_points_where_that_of_float32_does():
+    """Of a whole network in the layout and with the algorithms of a run; 0.93 on a CPU, for noise pushes nowhere strongly."""
+    config = recipe("simclr.cifar10")
+    pixels = torch.randn(32, 2, 3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    views = to_gpu(Views(pixels={"view": pixels}, index=torch.arange(32)))
+    gradients = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        method = build_method(config, 50_000).to(CUDA).train()
+        with torch.backends.cudnn.flags(benchmark=True), torch.autocast("cuda", torch.bfloat16, enabled=half):
+            loss = method(views, context()).loss
+            loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in method.parameters()]))
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.85
 
 
 @pytest.mark.parametrize("name", METHODS)
