@@ -309,7 +309,8 @@ class RunConfig(Settings, Generic[M]):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one"""
     compile: bool = False
-    """torch.compile the backbones: a slow first step, then faster ones on a GPU; the state of a run is the same"""
+    """torch.compile the backbones; the first step takes half a minute, the state of a run is the same, and on a CPU the other
+    steps are no faster (on a GPU not measured yet)"""
 
 
 def settings_hash(settings: Settings | dict[str, Any]) -> str:

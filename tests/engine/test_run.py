@@ -1,16 +1,18 @@
-"""Settings that cannot work are named before any data are touched."""
+"""Settings that cannot work are named before any data are touched; what is compiled stays the same network."""
 
 from dataclasses import replace
 
 import pytest
+import torch
 
 from fullrank.config import OptimizerConfig
 from fullrank.engine.loop import train
-from fullrank.engine.run import check_settings
+from fullrank.engine.run import check_settings, compile_backbones
 from fullrank.errors import SettingError
 from fullrank.methods.moco_v2 import MoCoV2
 from fullrank.methods.vicreg import VICReg
 from fullrank.recipes import recipe
+from fullrank.testing.lab import Subject, context
 
 
 class Picky(VICReg):
@@ -61,3 +63,24 @@ def test_a_plan_that_the_clips_cannot_give_is_refused(vicreg_settings, monkeypat
     monkeypatch.setattr(VICReg, "views", classmethod(lambda cls, cfg: blocks))
     with pytest.raises(SettingError, match="2 frames for 3 blocks"):
         check_settings(vicreg_settings(), VICReg, 1)
+
+
+def test_compiled_backbones_give_the_same_loss_gradient_and_state(monkeypatch, wrong_shapes):
+    """With a backend that generates no code, which would take half a minute; shapes are not checked, which it cannot trace."""
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compiled(self, backend="aot_eager", **options))
+    subject, found = Subject(MoCoV2), []
+    for wanted in (False, True):
+        method = subject.build().train()
+        if wanted:
+            compile_backbones(method)
+        loss = method(subject.views(), context()).loss
+        loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
+        compiled_parts = [part for part in method.modules() if part._compiled_call_impl is not None]
+        found.append((loss.detach(), gradient, method.state_dict().keys(), len(compiled_parts)))
+    (loss, gradient, keys, none), (other_loss, other_gradient, other_keys, both) = found
+    torch.testing.assert_close(other_loss, loss)
+    torch.testing.assert_close(other_gradient, gradient, rtol=1e-4, atol=1e-5)
+    assert other_keys == keys
+    assert (none, both) == (0, 2)  # student and teacher
