@@ -101,6 +101,23 @@ def test_weights_and_data_and_the_best_checkpoint(tmp_path, capsys, collapsed, v
     assert not list(collapsed.glob("*features-*"))
 
 
+def test_a_space_of_a_table_is_judged_as_that_space_with_its_records(tmp_path, capsys, collapsed):
+    whole = verdict(tmp_path, capsys, collapsed / "features", "--resamples", "0")
+    part = verdict(tmp_path, capsys, f"{collapsed / 'features'}#embedding", "--resamples", "0")
+    assert part["space"] == "embedding"
+    assert part["kinds"]["embedding"] == whole["kinds"]["embedding"]
+    assert part["evidence"]["embedding"] == whole["evidence"]["embedding"]
+
+
+@pytest.mark.parametrize("kind", ["cluster", "mean_shift", "dimensional", "complete", "healthy"])
+def test_spectrum_says_the_same(tmp_path, capsys, kind):
+    file = save(tmp_path, PLANTED[kind])
+    found = verdict(tmp_path, capsys, file, "--resamples", "0")
+    assert main(["spectrum", str(file), "--json", str(tmp_path / "spectrum.json")]) == 0
+    assert found["sentence"] in capsys.readouterr().out
+    assert json.loads((tmp_path / "spectrum.json").read_text())["diagnosis"]["verdict"] == kind
+
+
 def test_a_run_without_features_says_what_to_do(tmp_path, capsys, memory_source, vicreg_settings):
     train(vicreg_settings(out=tmp_path / "run", max_steps=1), source=memory_source())
     code, _, err = run(capsys, tmp_path / "run")
@@ -119,6 +136,9 @@ def test_a_run_without_features_says_what_to_do(tmp_path, capsys, memory_source,
         (["good.npy", "--records", "few.npy"], "a number for each of the 300 rows. Got [3]"),
         (["good.npy", "--method", "vicregg"], "Did you mean 'vicreg'?"),
         ([".", "--records", "few.npy"], "--records is for a plain file"),
+        (["good.npy", "--num-clips", "3"], "--num-clips is for features that are made here"),
+        (["good.npy", "--layout", "moco"], "--layout is for features that are made here"),
+        (["good.npy", "--healthy-std", "1"], "--healthy-std is of an embedding"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, capsys, monkeypatch, words, said):

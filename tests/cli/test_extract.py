@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fullrank.cli import main
-from fullrank.cli.extract import _data
+from fullrank.cli.extract import data_of
 from fullrank.config import DataConfig
 from fullrank.errors import SettingError
 
@@ -13,22 +13,22 @@ OWN = DataConfig(path=Path("training"), limit=100, num_frames=4, canvas_pixels=3
 
 
 def test_nothing_named_is_the_data_of_the_run():
-    assert _data(DataConfig(), OWN) == OWN
+    assert data_of(DataConfig(), OWN) == OWN
 
 
 def test_another_part_of_the_data_of_the_run():
-    assert _data(DataConfig(split="test", limit=5), OWN) == OWN.model_copy(update={"split": "test", "limit": 5})
+    assert data_of(DataConfig(split="test", limit=5), OWN) == OWN.model_copy(update={"split": "test", "limit": 5})
 
 
 def test_other_data_are_cut_as_in_training():
-    data = _data(DataConfig(path=Path("new")), OWN)
+    data = data_of(DataConfig(path=Path("new")), OWN)
     assert (data.path, data.limit, data.cache, data.split) == (Path("new"), None, None, "train")
     assert (data.num_frames, data.canvas_pixels) == (4, 32)
 
 
 def test_what_would_be_ignored_is_refused():
     with pytest.raises(SettingError, match=r"--data.num-frames must stay as in training \(4\). Got 16; leave it out"):
-        _data(DataConfig(num_frames=16), OWN)
+        data_of(DataConfig(num_frames=16), OWN)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,14 @@ def test_equal_or_few_rows_say_nothing() -> None:
         clusters(np.ones(5))
 
 
+def test_rows_that_are_exactly_equal_are_points_however_many() -> None:
+    """Of 512 rows no more than 64 points can be seen."""
+    x = RNG.normal(size=(100, D))[RNG.integers(0, 100, 20_000)]
+    assert cluster_measures(x) == {"clusters": 100, "cluster_gap": 1e6, "clustered_ratio": 1.0}
+    assert clusters(x).gap < THRESHOLDS["embedding"].cluster_gap
+    assert cluster_measures(np.repeat(x[:100], 4, axis=0))["cluster_gap"] < THRESHOLDS["embedding"].cluster_gap
+
+
 def test_of_clips_one_of_each_record_is_looked_at() -> None:
     record = np.repeat(np.arange(60), 10)
     x = RNG.normal(size=(60, D))[record] + 1e-3 * RNG.normal(size=(600, D))

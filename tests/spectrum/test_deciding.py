@@ -68,6 +68,48 @@ def test_one_clip_a_record_says_nothing_of_time() -> None:
     assert time_measures(x, None) == {}
 
 
+def test_videos_no_longer_than_a_clip_say_nothing_of_time() -> None:
+    """Their clips are all the same, whatever the encoder."""
+    x = videos(np.zeros((N, D)))
+    found = diagnose_features({"representation": x}, record=RECORD, start_seconds=np.zeros(N), resamples=5)
+    assert found.verdict == "healthy"
+    assert any(w.startswith("Collapse in time cannot be judged") for w in found.warnings)
+    start = np.tile(np.arange(4.0), N // 4)
+    assert diagnose_features({"representation": x}, record=RECORD, start_seconds=start, resamples=5).verdict == "temporal"
+    moving = np.where(RECORD < 50, start, 0.0)
+    found = diagnose_features({"representation": x}, record=RECORD, start_seconds=moving, resamples=0)
+    assert (found.verdict, found.warnings) == ("temporal", ()), "half of the videos are long enough"
+
+
+def test_a_shared_direction_is_a_shift_whatever_its_size_unless_no_entry_is_negative() -> None:
+    noise = RNG.normal(size=(2000, D))
+    for shift in (2.2, 2.5, 3.0, 6.0):
+        assert diagnose_features({"representation": noise + shift}, resamples=0).verdict == "mean_shift", shift
+    positive = np.maximum(noise + 2.5, 0.0)
+    found = diagnose_features({"representation": positive}, resamples=0)
+    assert found.verdict == "healthy"
+    assert "(no entry is negative, as behind a ReLU)" in found.sentence
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e-13, 1.0, 1e13, 1e100])
+def test_a_verdict_does_not_depend_on_the_scale(scale: float) -> None:
+    nearly_equal = 1.0 + 1e-3 * RNG.normal(size=(N, D))
+    assert diagnose_features({"representation": scale * nearly_equal}, resamples=0).verdict == "complete"
+    assert scale_measures(scale * nearly_equal)["mean_cosine"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_one_row_or_dimension_that_makes_the_spectrum_fall_is_named() -> None:
+    x = RNG.normal(size=(2000, 64))
+    assert diagnose_features({"representation": x}, resamples=0).warnings == ()
+    x[17] *= 1000.0
+    (said,) = diagnose_features({"representation": x}, resamples=0).warnings
+    assert said.startswith("One row alone, number 17 counted from 0, holds 100 % of the representation's variance")
+    y = RNG.normal(size=(2000, 64))
+    y[:, 5] *= 300.0
+    (said,) = diagnose_features({"representation": y}, resamples=0).warnings
+    assert said.startswith("One dimension alone, number 5 counted from 0, holds 100 %")
+
+
 def test_a_verdict_near_a_threshold_is_unsure_and_the_same_seed_gives_the_same_doubt() -> None:
     limit = THRESHOLDS["embedding"].shift_cosine
     direction = RNG.normal(size=D)
@@ -87,7 +129,7 @@ def test_records_and_not_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None
 
     seen = []
     true = deciding.deciding_measures
-    monkeypatch.setattr(deciding, "deciding_measures", lambda x, record: seen.append(record) or true(x, record))
+    monkeypatch.setattr(deciding, "deciding_measures", lambda x, record, start: seen.append(record) or true(x, record, start))
     certainty_of(videos(RNG.normal(size=(N, D))), "representation", "healthy", record=RECORD, resamples=5)
     assert len(seen) == 5
     for record in seen:

@@ -64,6 +64,25 @@ def test_groups_are_drawn_whole() -> None:
             assert (groups == owner).sum() == (drawn == g).sum()
 
 
+def test_rows_of_one_record_are_no_independent_samples() -> None:
+    """60 videos of 10 clips: resampled row by row, intervals would cover in about half of the draws what they should."""
+    videos = np.repeat(np.arange(60), 10)
+
+    def clips(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return (rng.normal(size=(60, 6))[videos] + 0.5 * rng.normal(size=(600, 6))) @ MIXING
+
+    names = ("std", "effective_rank", "uniformity")
+    usual = {name: np.mean([survey(clips(seed)).values[name] for seed in range(500, 530)]) for name in names}
+    hits = dict.fromkeys(names, 0)
+    for seed in range(30):
+        found = survey(clips(seed), groups=videos, bootstrap=40, intervals=names, seed=seed)
+        for name in names:
+            low, high = found.values[name].interval or (np.nan, np.nan)
+            hits[name] += bool(low <= usual[name] <= high)
+    assert min(hits.values()) >= 22, hits
+
+
 def test_a_survey_has_an_interval_of_every_measure() -> None:
     x = np.random.default_rng(1).normal(size=(120, 20))
     found = survey(x, groups=np.arange(120) // 3, bootstrap=20)

@@ -9,7 +9,9 @@ from fullrank.cli._io import console, write_json
 from fullrank.errors import SettingError
 
 if TYPE_CHECKING:
+    from fullrank.checkpoint.imported import ImportedEncoder
     from fullrank.cli.extract import Args
+    from fullrank.config import DataConfig
 
 READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers")
 
@@ -28,12 +30,12 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
     first = os.environ.get("RANK", "0") == "0"  # torchrun's processes share the work, and one speaks
     if first:
         console.print(
-            f"{encoder.found.layout.codebase}: {encoder.found.method}, {encoder.found.certainty}; {source.description}; "
+            f"{taken_for(encoder)}; {source.description}; "
             f"{clips} x {crops} views of each record, {how.num_frames} frame{'s' * (how.num_frames > 1)} of {how.crop} pixels",
             markup=False,
         )
-        if encoder.found.caution:
-            console.print(f"caution: {encoder.found.caution}", markup=False)
+        for caution in cautions(encoder):
+            console.print(caution, markup=False)
     start = time.perf_counter()
     table = extract_imported(
         encoder,
@@ -71,16 +73,32 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
     write_json(json_path, found)
 
 
-def _check(args: "Args") -> None:
-    if args.data.path is None:
-        raise SettingError("--data.path must be given for a file of another codebase: a folder of videos or images. Got none.")
-    fields = type(args.data).model_fields
-    changed = [name for name in fields if getattr(args.data, name) != fields[name].default and name not in READ]
+def taken_for(encoder: "ImportedEncoder") -> str:
+    """Whose file it is, and how sure that is."""
+    found = encoder.found
+    return f"{found.layout.codebase}: {found.method}, {found.certainty}"
+
+
+def cautions(encoder: "ImportedEncoder") -> list[str]:
+    """What a user must know of its features, a line each."""
+    return [f"caution: {encoder.found.caution}"] if encoder.found.caution else []
+
+
+def check_data(data: "DataConfig") -> None:
+    """How clips are cut is the codebase's own, and no setting."""
+    fields = type(data).model_fields
+    changed = [name for name in fields if getattr(data, name) != fields[name].default and name not in READ]
     if changed:
         flag = changed[0].replace("_", "-")
         raise SettingError(
-            f"--data.{flag} is the codebase's own for such a file. Got {getattr(args.data, changed[0])}; leave it out, or give "
-            "its settings with --config."
+            f"--data.{flag} is the codebase's own for such a file. Got {getattr(data, changed[0])}; leave it out, or give "
+            "its settings with --config of `fullrank extract`."
         )
+
+
+def _check(args: "Args") -> None:
+    if args.data.path is None:
+        raise SettingError("--data.path must be given for a file of another codebase: a folder of videos or images. Got none.")
+    check_data(args.data)
     if args.thumbnails:
         raise SettingError("--thumbnails is for runs of our own. Got it with a file of another codebase; leave it out.")

@@ -60,6 +60,7 @@ class Found:
 
     spaces: "Mapping[str, Array | None]"
     record: Any = None
+    start_seconds: Any = None
     healthy_std: float | None = None
     method: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -91,6 +92,7 @@ def main(argv: list[str]) -> None:
                 said = diagnose_features(
                     found.spaces,
                     record=found.record,
+                    start_seconds=found.start_seconds,
                     healthy_std=args.healthy_std or found.healthy_std,
                     method=args.method or found.method,
                     settings=found.settings,
@@ -121,13 +123,21 @@ def _find(path: Path, args: Args, work: Path) -> Found:
     is_run = (run / "config.json").exists()
     encodes = args.data.path is not None or args.data.name != "auto"
     if encodes:
-        return _of_run(run, _encode(path, args, work), encoded=True) if is_run else _of_table(_encode(path, args, work))
+        table, said = _encode(path, args, work)
+        return _of_run(run, table, encoded=True) if is_run else replace(_of_table(table), remarks=tuple(said))
+    for flag, value in (("--num-clips", args.num_clips), ("--layout", args.layout)):
+        if value is not None:
+            raise SettingError(
+                f"{flag} is for features that are made here. Got it without --data.path; add that, or leave it out."
+            )
     if is_run:
         return _of_run(run, None, encoded=False)
-    if (path / "manifest.json").exists():
-        from fullrank.features.table import read_table
+    from fullrank.features.table import features_of, table_of
 
-        return _of_table(read_table(path))
+    if (named := table_of(path)) is not None:
+        table, space = named
+        whole = _of_table(table)
+        return replace(whole, spaces={space.removesuffix("_normalized"): features_of(table, space)}) if space else whole
     if _is_checkpoint(path):
         raise SettingError(
             f"A checkpoint must be given data to encode. Got {path} alone; add --data.path with a folder of videos or images."
@@ -148,53 +158,46 @@ def _is_checkpoint(path: Path) -> bool:
     return True
 
 
-def _encode(path: Path, args: Args, work: Path) -> "FeatureTable":
+def _encode(path: Path, args: Args, work: Path) -> "tuple[FeatureTable, list[str]]":
+    """The features, and what was taken for what."""
     from fullrank.checkpoint.encoder import load
     from fullrank.checkpoint.load import is_foreign
+    from fullrank.cli.extract import data_of
     from fullrank.data.open import open_source
     from fullrank.features.extract import extract
 
     if is_foreign(path, args.layout):
         from fullrank.checkpoint.imported import load_imported
+        from fullrank.cli._foreign import cautions, check_data, taken_for
         from fullrank.features.foreign import extract_imported
 
+        check_data(args.data)
         foreign = load_imported(path, args.layout, args.device)
         how = foreign.preparation
         clips = args.num_clips or (VIDEO_CLIPS if how.num_frames > 1 else 1)
-        return extract_imported(foreign, open_source(args.data), work / "features", clips=clips, crops=1)
+        table = extract_imported(foreign, open_source(args.data), work / "features", clips=clips, crops=1)
+        return table, [f"taken for {taken_for(foreign)}", *cautions(foreign)]
+    if args.layout is not None:
+        raise SettingError("--layout is for files of other codebases. Got it with a run of our own; leave it out.")
     encoder = load(path, args.device)
-    own = encoder.config.data.model_copy(
-        update={name: getattr(args.data, name) for name in ("path", "name", "split", "limit", "num_workers")}
-    )
+    own = data_of(args.data, encoder.config.data)
     clips = args.num_clips or (VIDEO_CLIPS if encoder.clip_spec.num_frames > 1 else 1)
-    return extract(encoder, open_source(own), work / "features", num_clips=clips, device=args.device)
+    return extract(encoder, open_source(own), work / "features", num_clips=clips, device=args.device), []
 
 
 def _of_file(path: Path, args: Args) -> Found:
-    import numpy as np
-
     from fullrank.spectrum.covariance import load_features
+    from fullrank.spectrum.files import read_numbers
 
+    if args.healthy_std is not None and args.space == "representation":
+        raise SettingError("--healthy-std is of an embedding. Got a representation; add --space embedding, or leave it out.")
     x = load_features(path)
     record = None
     if args.records is not None:
-        record = np.asarray(load_records(args.records))
+        record = read_numbers(args.records)
         if record.shape != (len(x),):
             raise DataError(f"--records must have a number for each of the {len(x)} rows. Got {list(record.shape)}.")
     return Found(spaces={args.space: x}, record=record)
-
-
-def load_records(path: Path) -> Any:
-    """[n] whole numbers of a .npy file."""
-    import numpy as np
-
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"--records must be a .npy file of whole numbers. Got {path} ({error}).") from None
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu":
-        raise DataError(f"--records must be a .npy file of whole numbers. Got {path}; save int64 with numpy.save.")
-    return found
 
 
 def _of_table(table: "FeatureTable") -> Found:
@@ -202,6 +205,7 @@ def _of_table(table: "FeatureTable") -> Found:
     return Found(
         spaces={"representation": table.representation, "embedding": table.embedding},
         record=table.record,
+        start_seconds=table.start_seconds,
         healthy_std=manifest.get("healthy_std"),
         trained=manifest.get("steps") != 0,
     )

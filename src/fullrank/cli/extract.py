@@ -76,7 +76,7 @@ def main(argv: list[str]) -> None:
     if args.branch not in (None, ALL, *branches):
         near = did_you_mean(str(args.branch), [*branches, ALL])
         raise SettingError(f"branch must be one of {', '.join(branches)}, or all, for this method. Got {args.branch}.{near}")
-    source = open_source(_data(args.data, encoder.config.data))
+    source = open_source(data_of(args.data, encoder.config.data))
     start = time.perf_counter()
     table = extract(
         encoder,
@@ -127,7 +127,7 @@ def _check_own(args: Args) -> None:
             raise SettingError(f"--{flag} is for files of other codebases. Got it with a run of our own; leave it out.")
 
 
-def _data(given: DataConfig, own: DataConfig) -> DataConfig:
+def data_of(given: DataConfig, own: DataConfig) -> DataConfig:
     """What to encode: the data that are named, or the run's own with another split or limit; clips as in training."""
     usual = DataConfig()
     changed = {name: value for name in DataConfig.model_fields if (value := getattr(given, name)) != getattr(usual, name)}

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -111,12 +111,19 @@ def _check(args: Arguments) -> list[str]:
 
 def _check_numbers(args: Arguments) -> None:
     from fullrank.errors import did_you_mean
+    from fullrank.spectrum.definitions import MEASURES
     from fullrank.spectrum.survey import OF_FEATURES
 
     for name in args.measures:
+        if name in MEASURES and name not in OF_FEATURES:
+            needs = "two tables" if MEASURES[name].needs == "pair" else "scores over prototypes"
+            raise SettingError(
+                f"--measures must name measures of one table of features. Got '{name}', which is of {needs}; call "
+                f'fullrank.measure(..., "{name}") from Python.'
+            )
         if name not in (*OF_FEATURES, "all"):
             hint = did_you_mean(name, OF_FEATURES)
-            raise SettingError(f"Unknown measure '{name}'.{hint} --measures all prints every one.")
+            raise SettingError(f"Unknown measure '{name}'.{hint} --measures all prints every one of a table.")
     if args.bootstrap and args.bootstrap < 20:
         raise SettingError(f"--bootstrap must be 0 or at least 20. Got {args.bootstrap}; 200 is usual.")
     if args.reservoir < 2:
@@ -130,20 +137,24 @@ def _check_numbers(args: Arguments) -> None:
 
 
 def _measure(path: Path, label: str, args: Arguments) -> Measured:
+    from fullrank.features.table import table_of
+    from fullrank.spectrum.deciding import deciding_measures, time_remark
     from fullrank.spectrum.diagnosis import diagnose
 
     with _named(path):
-        opened = _open(path, args.space)
+        opened, table = _open(path, args.space), table_of(path)
         records = _records(path, args)
-    spaces = {}
+    starts = None if table is None else table[0].start_seconds
+    manifest: Mapping[str, Any] = {} if table is None else table[0].manifest
+    spaces, measured = {}, {}
     for space, features in opened.items():
         with _named(f"{path} ({space})"):
             spaces[space] = _survey(f"{label}: {space}", features, records, args)
-    measured = {space: found.analysis.row() for space, found in spaces.items()}
-    manifest = _manifest(path)
+            measured[space] = deciding_measures(features, records, starts, spectrum=spaces[space].analysis.centred)
     healthy_std = args.healthy_std or manifest.get("healthy_std")
-    diagnosis = diagnose(measured, healthy_std=healthy_std, trained=manifest.get("steps") != 0)
-    return Measured(label=label, path=path, spaces=spaces, diagnosis=diagnosis)
+    found = diagnose(measured, healthy_std=healthy_std, trained=manifest.get("steps") != 0)
+    found = replace(found, warnings=(*found.warnings, *filter(None, [time_remark(records, starts)])))
+    return Measured(label=label, path=path, spaces=spaces, diagnosis=found)
 
 
 def _survey(name: str, features: "Array", records: Any, args: Arguments) -> "Survey":
@@ -172,19 +183,11 @@ def _records(path: Path, args: Arguments) -> Any:
 def _clips(path: Path, label: str, args: Arguments) -> "Clips":
     """An input for --time."""
     from fullrank.cli._time import Clips
-    from fullrank.features.table import read_table
+    from fullrank.features.table import table_of
 
     with _named(path):
-        spaces, record = _open(path, args.space), _records(path, args)
-        labels = read_table(path).labels if (path / "manifest.json").exists() else {}
-    return Clips(label=label, path=path, spaces=spaces, record=record, labels=labels)
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    """What a table says of its method and its training; nothing for plain files."""
-    from fullrank.features.table import read_table
-
-    return read_table(path).manifest if (path / "manifest.json").exists() else {}
+        spaces, record, table = _open(path, args.space), _records(path, args), table_of(path)
+    return Clips(label=label, path=path, spaces=spaces, record=record, labels={} if table is None else table[0].labels)
 
 
 @contextmanager
@@ -199,18 +202,20 @@ def _named(what: Path | str) -> Iterator[None]:
 
 def _open(path: Path, space: str) -> "Mapping[str, Array]":
     """{space: features}, memory-mapped."""
-    from fullrank.features.table import read_table
+    from fullrank.features.table import features_of, table_of
     from fullrank.spectrum.covariance import load_features
 
+    if (named := table_of(path)) is not None:
+        table, only = named
+        if only:
+            return {only.removesuffix("_normalized"): features_of(table, only)}
+        return {"representation": table.representation} | ({} if table.embedding is None else {"embedding": table.embedding})
     if not path.is_dir():
         return {space: load_features(path)}
     if (path / "checkpoint.pt").exists() or (path / "metrics.jsonl").exists():
         raise CheckpointError(
             f"{path} must hold features. Got a run; `fullrank extract {path} --out FOLDER` makes features of it."
         )
-    if (path / "manifest.json").exists():
-        table = read_table(path)
-        return {"representation": table.representation} | ({} if table.embedding is None else {"embedding": table.embedding})
     embedding = path / "embedding.npy"
     return {"representation": load_features(path)} | ({"embedding": load_features(embedding)} if embedding.exists() else {})
 

@@ -62,6 +62,12 @@ def read_table(folder: str | Path) -> FeatureTable:
     )
 
 
+def table_of(path: str | Path) -> tuple[FeatureTable, str] | None:
+    """The table that "FOLDER" or "FOLDER#embedding" names, and the space ("": all of it); None where it is no table."""
+    folder, _, space = (str(path), "", "") if Path(path).exists() else str(path).rpartition("#")
+    return (read_table(folder), space) if (Path(folder) / "manifest.json").exists() else None
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """What a table's manifest says; ``CheckpointError`` where there is none, or it is another file."""
     path = folder / "manifest.json"

@@ -103,7 +103,7 @@ def judge(run: Run) -> Verdict:
 
 
 def _of_features(run: Run) -> Verdict:
-    from fullrank.spectrum.deciding import deciding_measures
+    from fullrank.spectrum.deciding import deciding_measures, time_remark
     from fullrank.spectrum.measures import analyse
 
     if run.table is None or len(run.table.representation) < 2:
@@ -117,14 +117,18 @@ def _of_features(run: Run) -> Verdict:
     records = len(np.unique(run.table.record))
     rows = len(run.table.record)
     said = f"Read from the final features: {rows:,} rows of {records:,} records."
+    times = run.table.record, run.table.start_seconds
     found = {
-        space: analysis.row() | deciding_measures(features[space], run.table.record, spectrum=analysis.centred)
+        space: analysis.row() | deciding_measures(features[space], *times, spectrum=analysis.centred)
         for space, analysis in analyses.items()
     }
-    return _diagnosed(run, found, said, {space: analysis.unit for space, analysis in analyses.items()})
+    spectra = {space: analysis.unit for space, analysis in analyses.items()}
+    return _diagnosed(run, found, said, spectra, time_remark(*times))
 
 
-def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str, spectra: Mapping[str, Spectrum]) -> Verdict:
+def _diagnosed(
+    run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str, spectra: Mapping[str, Spectrum], remark: str = ""
+) -> Verdict:
     from fullrank.spectrum.diagnosis import diagnose
 
     known = {space: values for space, values in spaces.items() if space in SPACES}
@@ -148,7 +152,7 @@ def _diagnosed(run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str
         kind=shown["kind"] if shown else found.verdict,
         sentence=f"{shown['sentence']} {found.sentence}" if shown else found.sentence,
         read_from=read_from,
-        remarks=(*limits, *found.warnings, *advice, *absent, *_alarms(run)),
+        remarks=(*limits, *found.warnings, *([remark] if remark else []), *advice, *absent, *_alarms(run)),
         spaces=known,
         spectra=spectra,
     )

@@ -23,6 +23,8 @@ SHARE = 0.9
 """of the rows must sit at points for a gap to be one between points"""
 _CANDIDATES = 8
 """gaps that are looked at, the widest first"""
+_BLOCK = 4096
+"""rows that are compared at a time"""
 _FLOOR = 1e-6
 """of the longest link: shorter ones are rounding"""
 
@@ -43,7 +45,8 @@ def clusters(x: Array, *, rows: int = ROWS, seed: int = 0) -> Clusters:
     """The widest gap in the lengths of the minimum spanning tree of the unit rows of ``x`` [n, d].
 
     The tree of single linkage (Gower and Ross, 1969): its K - 1 longest links removed, K groups remain. K goes up to one in
-    eight rows, so that records seen twice are no points; at most ``rows`` rows are looked at, drawn by ``seed``. Scale,
+    eight rows, so that records seen twice are no points; at most ``rows`` rows are looked at, drawn by ``seed``, so K is at
+    most 64 of 512. Scale,
     rotation and order change nothing (but for the draw); a common direction hides nothing, since lengths are compared with
     lengths. Isotropic rows have a gap near 1, as have rows on a line; points that differ three times as much as their rows have
     about 2. Below 16 rows nothing can be said: one point.
@@ -84,11 +87,29 @@ def _of(x: NDArray[np.float64]) -> Clusters:
     return nothing
 
 
+def repeated(x: Array) -> Clusters | None:
+    """All rows of [n, d] are exactly one of K, with K from 2 to n / 8: K points, however many; else None.
+
+    ``clusters`` looks at 512 rows, in which it can see 64 points at most.
+
+    >>> repeated(np.repeat(np.eye(100), 20, axis=0))
+    Clusters(points=100, gap=1000000.0, share=1.0)
+    >>> repeated(np.repeat(np.eye(100), 2, axis=0)) is None
+    True
+    """
+    most, seen = len(x) // ROWS_A_POINT, set[int]()
+    for start in range(0, len(x), _BLOCK):
+        seen.update(hash(row.tobytes()) for row in np.ascontiguousarray(x[start : start + _BLOCK]))
+        if len(seen) > most:
+            return None
+    return Clusters(points=len(seen), gap=1 / _FLOOR, share=1.0) if len(seen) > 1 else None
+
+
 def cluster_measures(x: Array, record: NDArray[np.int64] | None = None) -> dict[str, Any]:
     """{"clusters", "cluster_gap", "clustered_ratio"} of rows [n, d]; of the first row of each ``record`` where it is given."""
     if record is not None:
         x = x[np.sort(np.unique(record, return_index=True)[1])]
-    found = clusters(x)
+    found = repeated(x) or clusters(x)
     return {"clusters": found.points, "cluster_gap": found.gap, "clustered_ratio": found.share}
 
 

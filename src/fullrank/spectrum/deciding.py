@@ -15,7 +15,7 @@ from fullrank.spectrum.covariance import blocks, spectrum_of
 from fullrank.spectrum.moments import Array, unit_rows
 from fullrank.spectrum.ranks import effective_rank, numerical_rank
 from fullrank.spectrum.rules import Kind, evidence_of, kind_of
-from fullrank.spectrum.temporal import grouped
+from fullrank.spectrum.temporal import grouped, seen_at_two_times
 from fullrank.types import Spectrum
 
 MAX_RESAMPLES, MIN_RESAMPLES = 100, 8
@@ -29,16 +29,22 @@ ROWS_A_DIMENSION, MIN_ROWS = 4, 2048
 """rows of a resample, at most: more change no verdict, and cost"""
 
 
-def deciding_measures(x: Array, record: NDArray[np.int64] | None = None, *, spectrum: Spectrum | None = None) -> dict[str, Any]:
+def deciding_measures(
+    x: Array,
+    record: NDArray[np.int64] | None = None,
+    start_seconds: NDArray[np.float64] | None = None,
+    *,
+    spectrum: Spectrum | None = None,
+) -> dict[str, Any]:
     """What ``rules.evidence_of`` reads, of rows [n, d]; with ``record`` [n], also what differs between and within records.
 
-    One decomposition, unless the ``spectrum`` of the centred rows is given (two more with records that have several rows).
-    ``DataError`` as ``spectrum_of``.
+    ``start_seconds`` [n]: of the clips, as ``time_measures``. One decomposition, unless the ``spectrum`` of the centred rows is
+    given (two more with records that have several rows). ``DataError`` as ``spectrum_of``.
     """
     spectrum = spectrum or spectrum_of(x)
     numbers: dict[str, Any] = {"effective_rank": effective_rank(spectrum), "numerical_rank": numerical_rank(spectrum)}
     numbers |= cliff_measures(spectrum) | trimmed_measures(x)
-    return {**scale_measures(x), **numbers, **cluster_measures(x, record), **time_measures(x, record)}
+    return {**scale_measures(x), **numbers, **cluster_measures(x, record), **time_measures(x, record, start_seconds)}
 
 
 def cliff_measures(spectrum: Spectrum) -> dict[str, float | int]:
@@ -77,23 +83,34 @@ def scale_measures(x: Array) -> dict[str, float | int]:
     """{"n", "d", "std", "normalized_std", "mean_cosine"} of rows [n, d] as ``measures.measure_all`` has them, block by block.
 
     And "negative_share", of all entries: a ReLU leaves none, and gives a mean cosine of 0.6 to 0.95 that is no mean shift.
+    And the row and the dimension that hold most of the variance, with their shares: an outlier makes a spectrum fall.
     Two passes, the means first: rows that are nearly one keep their digits.
     """
     n, d = x.shape
     mean, direction, negative = np.zeros(d), np.zeros(d), 0
+    start, farthest, largest_row = 0, 0.0, 0
     for rows, unit in _both(x):
         mean += rows.sum(axis=0) / n
         direction += unit.sum(axis=0) / n
         negative += int((rows < 0).sum())
     variance, unit_variance = np.zeros(d), np.zeros(d)
     for rows, unit in _both(x):
-        variance += ((rows - mean) ** 2).sum(axis=0) / n
+        squares = (rows - mean) ** 2
+        variance += squares.sum(axis=0) / n
+        of_row = squares.sum(axis=1)
+        if (most := float(of_row.max())) > farthest:
+            farthest, largest_row = most, start + int(of_row.argmax())
+        start += len(rows)
         unit_variance += ((unit - direction) ** 2).sum(axis=0) / n
     along = float(direction @ direction)
     cosine = (n * along - float(unit_variance.sum()) - along) / (n - 1)
     std, normalized_std = (float(np.sqrt(each).mean()) for each in (variance, unit_variance))
     found: dict[str, float | int] = {"n": n, "d": d, "std": std, "normalized_std": normalized_std}
-    return found | {"mean_cosine": min(cosine, 1.0), "negative_share": negative / (n * d)}
+    found |= {"mean_cosine": min(cosine, 1.0), "negative_share": negative / (n * d)}
+    if (total := float(variance.sum())) > 0.0:
+        found |= {"largest_row": largest_row, "largest_row_share": farthest / (n * total)}
+        found |= {"largest_dimension": int(variance.argmax()), "largest_dimension_share": float(variance.max()) / total}
+    return found
 
 
 def _both(x: Array) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -102,12 +119,19 @@ def _both(x: Array) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]
         yield rows, unit_rows(rows)
 
 
-def time_measures(x: Array, record: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Share and effective rank within and between records; nothing where no record has two rows, or there is one only."""
+def time_measures(
+    x: Array, record: NDArray[np.int64] | None, start_seconds: NDArray[np.float64] | None = None
+) -> dict[str, Any]:
+    """Share and effective rank within and between records; nothing where no record has two rows, or there is one only.
+
+    Where it is known when clips start, of the records with clips of two times.
+    """
     if record is None:
         return {}
+    if start_seconds is not None and not (seen := seen_at_two_times(record, start_seconds)).all():
+        x, record = x[seen], record[seen]
     count = len(np.unique(record))
-    if count in (1, len(record)):
+    if count < 2 or count == len(record):
         return {}
     parts = grouped(x, record)
     return {
@@ -119,6 +143,22 @@ def time_measures(x: Array, record: NDArray[np.int64] | None) -> dict[str, Any]:
         **{f"between_{name}": value for name, value in cliff_measures(parts.between).items()},
         "between_bound": parts.between.bound,
     }
+
+
+def time_remark(record: NDArray[np.int64] | None, start_seconds: NDArray[np.float64] | None) -> str:
+    """Why collapse in time cannot be judged although records have several rows; empty where it can, or they have one.
+
+    >>> time_remark(np.array([0, 0, 1, 1]), np.zeros(4))[:60]
+    'Collapse in time cannot be judged: all clips of a record sta'
+    """
+    if record is None or start_seconds is None or len(np.unique(record)) in (1, len(record)):
+        return ""
+    if len(np.unique(record[seen_at_two_times(record, start_seconds)])) > 1:
+        return ""
+    return (
+        "Collapse in time cannot be judged: all clips of a record start at the same time, as those of a video no longer than a "
+        "clip do."
+    )
 
 
 def resample_count(n: int, d: int) -> int:
@@ -150,6 +190,7 @@ def certainty_of(
     kind: Kind,
     *,
     record: NDArray[np.int64] | None = None,
+    start_seconds: NDArray[np.float64] | None = None,
     healthy_std: float | None = None,
     resamples: int | None = None,
     seed: int = 0,
@@ -172,7 +213,8 @@ def certainty_of(
         rows = np.flatnonzero(np.isin(member, drawn)) if record is not None else drawn
         if len(rows) < 2:
             raise DataError(f"resamples need more rows than there are. Got {len(x)}; ask for none with --resamples 0.")
-        measures = deciding_measures(np.asarray(x[rows]), None if record is None else record[rows])
+        of = None if record is None else record[rows]
+        measures = deciding_measures(np.asarray(x[rows]), of, None if start_seconds is None else start_seconds[rows])
         found.append(kind_of(space, evidence_of(space, measures, healthy_std)))
     others: dict[str, int] = {other: found.count(other) for other in dict.fromkeys(found) if other != kind}
     return Certainty(confidence=found.count(kind) / times, resamples=times, others=others)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullrank.errors import SettingError
-from fullrank.spectrum.deciding import Certainty, certainty_of, deciding_measures
+from fullrank.spectrum.deciding import Certainty, certainty_of, deciding_measures, time_remark
 from fullrank.spectrum.levers import levers
 from fullrank.spectrum.moments import Array
 from fullrank.spectrum.rules import SEVERITY, SPACES, Kind, evidence_of, kind_of
@@ -125,6 +125,7 @@ def diagnose_features(
     spaces: Mapping[str, Array | None],
     *,
     record: NDArray[np.int64] | None = None,
+    start_seconds: NDArray[np.float64] | None = None,
     healthy_std: float | None = None,
     method: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -135,7 +136,8 @@ def diagnose_features(
     """The verdict from features [n, d] of one or both spaces, with clusters, time and confidence besides.
 
     ``record`` [n]: which record each row is of, for collapse in time (several clips a record) and so that records and not
-    rows are resampled. ``resamples``: how many (by default as many as the size allows, ``deciding.resample_count``); 0: none.
+    rows are resampled; ``start_seconds`` [n]: when each clip starts. ``resamples``: how many (by default as many as the size
+    allows, ``deciding.resample_count``); 0: none.
 
     >>> rows = np.random.default_rng(0).normal(size=(200, 8))
     >>> found = diagnose_features({"representation": rows}, resamples=20)
@@ -144,16 +146,18 @@ def diagnose_features(
     """
     given = {space: x for space, x in spaces.items() if x is not None}
     _check(given)
-    measures = {space: deciding_measures(x, record) for space, x in given.items()}
+    measures = {space: deciding_measures(x, record, start_seconds) for space, x in given.items()}
     found = diagnose(measures, healthy_std=healthy_std, method=method, settings=settings, trained=trained)
     if not trained:
         return found
+    found = replace(found, warnings=(*found.warnings, *filter(None, [time_remark(record, start_seconds)])))
     certainties = {
         space: certainty_of(
             x,
             space,
             found.kinds[space],
             record=record,
+            start_seconds=start_seconds,
             healthy_std=healthy_std if space == "embedding" else None,
             resamples=resamples,
             seed=seed,

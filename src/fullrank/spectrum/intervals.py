@@ -17,8 +17,9 @@ def resamples(
 ) -> Iterator[Draw]:
     """``replicates`` draws of m rows with replacement; with ``groups`` whole groups are drawn, each draw a group of its own.
 
-    ``different``: m // 2 rows without replacement, for what equal rows would break. Their value varies as much as that of m
-    rows does: the variance is sigma^2 (1 / (m/2) - 1/m) = sigma^2 / m.
+    Rows of one record are no independent samples: without their groups an interval is about half as wide as it should be.
+    ``different``: half of the rows (or groups) without replacement, for what equal rows would break. Their value varies as
+    much as that of all m does: the variance is sigma^2 (1 / (m/2) - 1/m) = sigma^2 / m.
     """
     if replicates < 20:
         raise SettingError(f"a bootstrap must have at least 20 replicates. Got {replicates}; 200 is usual.")
@@ -26,7 +27,8 @@ def resamples(
     members = None if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
     for _ in range(replicates):
         if members is not None:
-            drawn = rng.integers(0, len(members), len(members))
+            count = len(members)
+            drawn = rng.permutation(count)[: count // 2] if different else rng.integers(0, count, count)
             sizes = [len(members[g]) for g in drawn]
             yield np.concatenate([members[g] for g in drawn]), np.repeat(np.arange(len(drawn)), sizes)
         elif different:

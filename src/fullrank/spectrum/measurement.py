@@ -100,6 +100,10 @@ class Sample:
 def sample_of(reservoir: Reservoir, *, grouped: bool = False, other: Source | None = None) -> Sample:
     """What a reservoir holds, and the same rows of ``other``; ``DataError`` where that has not as many rows in all."""
     rows, positions, groups = reservoir.contents()
+    if len(rows) < 2:
+        raise DataError(
+            f"a reservoir must hold two rows of whole records. Got {reservoir.rows} rows and larger records; raise --reservoir."
+        )
     second = None
     if other is not None:
         table = load_features(other)
@@ -145,7 +149,7 @@ def add_intervals(
     seed: int,
     on_replicate: Callable[[int], None] | None = None,
 ) -> None:
-    """Set ``interval`` of each measurement: of rows, of different rows or of groups, as its definition asks.
+    """Set ``interval`` of each measurement, from draws of rows, or of groups where the sample knows them.
 
     ``on_replicate`` is told at each replicate how many there will be in all.
     """
@@ -167,13 +171,11 @@ def add_intervals(
 
 def _kinds(values: Mapping[str, Measurement], sample: Sample) -> list[tuple[Sequence[str], dict[str, Any]]]:
     """(measures, how their rows are drawn), without empty ones."""
-    grouped = [name for name in values if MEASURES[name].needs == "groups"]
     different = [name for name in values if MEASURES[name].needs_different_rows]
-    rest = [name for name in values if name not in grouped and name not in different]
+    rest = [name for name in values if name not in different]
     found: list[tuple[Sequence[str], dict[str, Any]]] = [
-        (rest, {}),
-        (different, {"different": True}),
-        (grouped, {"groups": sample.groups}),
+        (rest, {"groups": sample.groups}),
+        (different, {"groups": sample.groups, "different": True}),
     ]
     return [(names, how) for names, how in found if names]
 

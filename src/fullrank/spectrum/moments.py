@@ -19,8 +19,8 @@ from fullrank.types import Spectrum
 Array = NDArray[np.generic]
 """[n, d] of numbers: float16, float32, float64 or integers; in memory or memory-mapped"""
 
-_TINY = 1e-12
-"""rows with a smaller norm stay (nearly) zero when normalised, as in torch.nn.functional.normalize"""
+_SMALL = 1e-140
+"""a row that is shorter, or longer than its inverse, is divided by its largest entry before it is squared"""
 _FLOAT32_FLOOR = 1e-6
 """of the largest eigenvalue: smaller ones of products in float32 are rounding"""
 _BLOCK = 1024
@@ -192,7 +192,12 @@ def descending(matrix: NDArray[np.float64], other: int, mean: NDArray[np.float64
 def unit_rows(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each row of [n, d] divided by its length; a row of zeros stays zero."""
     length = np.sqrt(np.einsum("nd,nd->n", x, x))
-    unit: NDArray[np.float64] = x / np.maximum(length, _TINY)[:, None]
+    if not ((length > _SMALL) & (length < 1 / _SMALL)).all():  # squares of such entries are no numbers any more
+        largest = np.abs(x).max(axis=1, keepdims=True, initial=0.0)
+        x = x / np.where(largest > 0.0, largest, 1.0)
+        length = np.sqrt(np.einsum("nd,nd->n", x, x))
+        length[length == 0.0] = 1.0
+    unit: NDArray[np.float64] = x / length[:, None]
     return unit
 
 

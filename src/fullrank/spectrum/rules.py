@@ -20,14 +20,13 @@ NEEDED = ("n", "d", "std", "normalized_std", "mean_cosine")
 TAKEN = (
     *("std", "mean_cosine", "negative_share", "effective_rank", "numerical_rank", "cliff_directions", "cliff_factor"),
     *("trimmed_normalized_std", "leading_share"),
+    *("largest_row", "largest_row_share", "largest_dimension", "largest_dimension_share"),
     *("clusters", "cluster_gap", "clustered_ratio"),
     *("within_share", "within_effective_rank", "within_bound"),
     *("between_effective_rank", "between_numerical_rank", "between_bound"),
     *("between_cliff_directions", "between_cliff_factor"),
 )
 """of the measures, what the rules read where it is there"""
-SIGNED = 0.01
-"""share of negative entries above which no ReLU was the last layer"""
 Evidence = Mapping[str, float | int]
 
 
@@ -114,7 +113,7 @@ def _is_low(numbers: Evidence, limits: Thresholds) -> bool:
 
 
 def _is_shifted(numbers: Evidence, limits: Thresholds) -> bool:
-    signed = numbers.get("negative_share", 0.0) > SIGNED
+    signed = numbers.get("negative_share", 0.0) > 0.0  # a ReLU leaves none, and is then no explanation
     most = min(limits.shift_cosine, limits.signed_shift_cosine) if signed else limits.shift_cosine
     return bool(numbers["mean_cosine"] > most)
 

@@ -7,6 +7,8 @@ from fullrank.spectrum.thresholds import THRESHOLDS
 
 SHOWN_CLIFF = 5.0
 """a step of the spectrum that is worth a word"""
+ALONE, ALONE_OF = 0.5, 16
+"""one row, or one dimension, with more of the variance than this is worth a word, where there are so many of them"""
 COUNTED_MANY = 2
 """rows for each dimension, below which a rank mostly tells the rows"""
 
@@ -41,7 +43,9 @@ def sentence(space: str, kind: Kind, e: Evidence) -> str:
             f"The {space} has a mean shift: its rows share one direction (mean cosine {e['mean_cosine']:.2f} between different "
             f"records), around which they differ enough ({rank(e)}); subtract the mean before comparing by cosine."
         )
-    return f"The {space} is healthy: {rank(e)}, mean cosine {e['mean_cosine']:.2f}, sqrt(d) x normalised std {e['spread']:.2g}."
+    excused = e["mean_cosine"] > min(THRESHOLDS[space].signed_shift_cosine, THRESHOLDS[space].shift_cosine)
+    cosine = f"mean cosine {e['mean_cosine']:.2f}" + " (no entry is negative, as behind a ReLU)" * excused
+    return f"The {space} is healthy: {rank(e)}, {cosine}, sqrt(d) x normalised std {e['spread']:.2g}."
 
 
 def scale(space: str, e: Evidence) -> str:
@@ -94,6 +98,13 @@ def remarks(space: str, kind: Kind, e: Evidence) -> list[str]:
             f"The {space} has n = {e['n']} rows for d = {e['d']} dimensions: below n = 2d an effective rank mostly tells n. "
             f"Take at least {COUNTED_MANY * e['d']} rows."
         )
+    for what, count in (("row", e["n"]), ("dimension", e["d"])):
+        if count >= ALONE_OF and e.get(f"largest_{what}_share", 0.0) > ALONE:
+            share, number = 100 * e[f"largest_{what}_share"], e[f"largest_{what}"]
+            found.append(
+                f"One {what} alone, number {number} counted from 0, holds {share:.0f} % of the {space}'s variance, which "
+                "lowers every rank: leave it out and look again."
+            )
     if space == "embedding" and kind not in ("complete", "untrained") and "healthy_std" not in e and e["std"] < 0.01:
         found.append(
             f"The embedding's std is {e['std']:.2g}: collapse where the method fixes the scale (VICReg: 1), nothing where it "

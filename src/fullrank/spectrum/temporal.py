@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 from numpy.typing import NDArray
 
 from fullrank.errors import DataError, ShapeError
@@ -60,6 +60,21 @@ class Grouped:
                 for name, one in parts.items()
             },
         }
+
+
+def seen_at_two_times(
+    record: Int[np.ndarray, " rows"], start_seconds: Float64[np.ndarray, " rows"]
+) -> Bool[np.ndarray, " rows"]:
+    """Rows of records of which there are clips of two times at least: those of a video shorter than a clip are all the same.
+
+    >>> seen_at_two_times(np.array([7, 7, 9, 9]), np.array([0.0, 0.0, 0.0, 1.5])).tolist()
+    [False, False, True, True]
+    """
+    names, member = np.unique(record, return_inverse=True)
+    first, last = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    np.minimum.at(first, member, start_seconds)
+    np.maximum.at(last, member, start_seconds)
+    return np.asarray((last > first)[member])
 
 
 def grouped(features: Array, group: Int[np.ndarray, " rows"], *, normalized: bool = False) -> Grouped:

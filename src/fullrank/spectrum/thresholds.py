@@ -16,7 +16,7 @@ class Thresholds:
     shift_cosine: float
     """mean shift above this mean cosine of different rows"""
     signed_shift_cosine: float = 0.8
-    """the same where a hundredth of all entries is negative: what a ReLU explains is then no explanation"""
+    """the same where any entry is negative: what a ReLU explains is then no explanation"""
     complete_std_ratio: float = 0.08
     """complete below this std / healthy std where directions are narrow too; for methods that fix the scale (VICReg's gamma)"""
     narrow_spread: float = 0.5

@@ -181,7 +181,9 @@ def judge(method: str, config: RunConfig[Any], table: FeatureTable, metrics: Map
     """
     spaces = {"representation": table.representation, "embedding": table.embedding}
     std = getattr(config.method, "target_std", None)
-    found = diagnose_features(spaces, record=table.record, method=method, healthy_std=std, resamples=0)
+    found = diagnose_features(
+        spaces, record=table.record, start_seconds=table.start_seconds, method=method, healthy_std=std, resamples=0
+    )
     kind = found.kinds.get("embedding", found.kinds["representation"])
     if (shown := by_metrics(load_method(method).signs(config.method), metrics)) is None:
         return {"verdict": kind, "sentence": found.sentence}
