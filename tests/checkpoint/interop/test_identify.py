@@ -69,6 +69,7 @@ def test_ballast_is_dropped_with_a_reason_and_unknown_keys_make_it_likely(tmp_pa
     assert found.match.dropped == {"knn_mem.memory": "memory of the kNN monitor"}
     assert found.certainty.startswith("likely")
     assert "mystery.weight" in found.certainty
+    assert found.method == "unknown method, with a network like VICReg's"
 
 
 def test_a_missing_key_is_named(tmp_path) -> None:

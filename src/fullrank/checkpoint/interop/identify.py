@@ -161,6 +161,8 @@ def _built(path: Path, found: Match, rest: dict[str, Any]) -> Identified:
         raise CheckpointError(f"a part is missing: {error.args[0]}") from None
     prepared = layout.preparation(rest) if callable(layout.preparation) else layout.preparation
     method = layout.methods(found.parts, rest) if layout.methods else layout.method
+    if found.unknown:  # of another method with the same network: solo-learn's momentum_*, MAE's decoder_*
+        method = f"unknown method, with a network like {method}'s"
     epoch = rest.get("epoch")
     return Identified(
         path=path,
