@@ -87,7 +87,8 @@ def vendi(spectrum: Spectrum) -> float:
 
     exp(-sum_k mu_k log mu_k), mu_k the eigenvalues of K / n, K_ij = u_i . u_j, u_i = z_i / ||z_i|| (Friedman and Dieng, TMLR
     2023, arXiv 2210.02410): those of the second moment of unit rows. Uncentred, normalised, no epsilon. Range 1..min(n, d):
-    isotropic d, all rows in one direction 1, all zero 0. A mean shift lowers it. Invariant to the scale of each row.
+    isotropic d, all rows in one direction 1, all zero 0. A mean shift lowers it. Invariant to the scale of each row. Rows of
+    zeros have no direction and do not count: the mu_k are divided by their sum.
 
     Raises ``SettingError`` for another form of spectrum.
 
