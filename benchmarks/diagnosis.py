@@ -279,7 +279,11 @@ def judge_runs(
         space = "representation" if table.embedding is None else "embedding"
         features = table.representation if table.embedding is None else table.embedding
         said = diagnose_features(
-            {space: features}, record=table.record, healthy_std=table.manifest.get("healthy_std"), resamples=RESAMPLES
+            {space: features},
+            record=table.record,
+            start_seconds=table.start_seconds,
+            healthy_std=table.manifest.get("healthy_std"),
+            resamples=RESAMPLES,
         )
         found = max(row["verdict"], said.verdict, key=SEVERITY.index)  # the method's own signs may say more
         listed.append(
