@@ -70,6 +70,46 @@ def test_plain_files_with_and_without_classes(tmp_path: Path, capsys: pytest.Cap
     assert "must be representation for plain files" in said(capsys, *both, "--space", "embedding")
 
 
+def test_an_array_of_a_file_or_table_can_be_named(tables: Path, tmp_path: Path) -> None:
+    a, b = RNG.normal(size=(20, 5)), RNG.normal(size=(20, 3))
+    np.savez(tmp_path / "two.npz", a=a, b=b)
+    np.save(tmp_path / "b.npy", b)
+    out = ["--method", "pca", "--out", str(tmp_path / "x.png"), "--json", str(tmp_path / "o.json")]
+    assert main(["project", f"{tmp_path / 'two.npz'}#b", str(tmp_path / "b.npy"), *out]) == 0
+    named, plain = json.loads((tmp_path / "o.json").read_text())["inputs"].values()
+    assert named["points"] == plain["points"]
+    assert main(["project", str(tables / "one"), "--space", "embedding", *out]) == 0
+    (wanted,) = json.loads((tmp_path / "o.json").read_text())["inputs"].values()
+    assert main(["project", f"{tables / 'one'}#embedding", *out]) == 0
+    (found,) = json.loads((tmp_path / "o.json").read_text())["inputs"].values()
+    assert found["points"] == wanted["points"]
+
+
+def test_rows_that_are_not_the_same_records_or_not_finite_are_refused(
+    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, rows in (("a", 20), ("b", 12)):
+        np.save(tmp_path / f"{name}.npy", RNG.normal(size=(rows, 5)))
+    broken = RNG.normal(size=(20, 5))
+    broken[17, 2] = np.nan
+    np.save(tmp_path / "nan.npy", broken)
+    np.save(tmp_path / "huge.npy", np.full((20, 5), 1e100))
+    np.save(tmp_path / "d1.npy", broken[:, :1])
+    np.save(tmp_path / "flat.npy", broken[:, 0])
+    out = ["--method", "pca", "--rows", "5", "--out", str(tmp_path / "x.png")]
+    a, b = str(tmp_path / "a.npy"), str(tmp_path / "b.npy")
+    assert f"same rows, in the same order. Got 20 in {a} and 12 in {b}" in said(capsys, "project", a, b, *out)
+    for name, sentence in (
+        ("nan", "nan.npy: features must be finite. Got NaN or infinity in 1 row: 17"),
+        ("huge", "huge.npy: features must be below 3.4e+38"),
+        ("d1", "d1.npy must have at least 2 dimensions"),
+        ("flat", "flat.npy: features must be [n, d]. Got 1 axes"),
+    ):
+        assert sentence in said(capsys, "project", str(tmp_path / f"{name}.npy"), *out)
+    named = f"{tables / 'one'}#embedding"
+    assert "--space must be left out" in said(capsys, "project", named, "--space", "embedding", *out)
+
+
 def test_what_project_cannot_draw_is_said(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = str(tables / "one")
     out = ["--out", str(tmp_path / "x.png")]

@@ -1,6 +1,7 @@
 import argparse
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,56 @@ def test_arrays(capsys):
     assert "holds Python objects" in _fails(capsys, "o.npy")
     np.savez("o.npz", a=np.array([{}], dtype=object))
     assert "holds Python objects" in _fails(capsys, "o.npz")
+
+
+def test_suffixes_in_capitals_and_members_that_are_no_arrays(capsys):
+    np.savez("x.npz", a=np.arange(3))
+    with zipfile.ZipFile("x.npz", "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    os.rename("x.npz", "X.NPZ")
+    found, printed = _looks(capsys, "X.NPZ")
+    assert found["arrays"] == {"a": {"shape": [3], "dtype": "int64"}}
+    assert found["others"] == ["readme.txt"]
+    assert "No arrays: readme.txt" in printed
+
+
+def test_an_array_of_a_file_is_not_a_file(capsys):
+    np.savez("x.npz", a=np.arange(3))
+    assert "leave '#a' out, it shows every array" in _fails(capsys, "x.npz#a")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_unusual_tensors_and_arrays_of_numpy_are_described(capsys):
+    x = torch.tensor([[1.0, 0.0], [0.0, torch.nan]])
+    torch.save(
+        {
+            "float8": x.to(torch.float8_e4m3fn),
+            "sparse": x.to_sparse(),
+            "csr": x.to_sparse_csr(),
+            "quantised": torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8),
+            "meta": x.to("meta"),
+            "numpy": x.numpy().astype(">f4"),
+            "names": np.array(["a", "b"]),
+        },
+        "x.pt",
+    )
+    found, _ = _looks(capsys, "x.pt")
+    assert found["not_finite"] == ["float8", "sparse", "csr", "numpy"]
+    assert (found["entries"]["numpy"], found["entries"]["names"]) == ("numpy float32 [2, 2]", "numpy <U1 [2]")
+    assert found["tensors"] == 6
+
+
+def test_containers_without_end_are_one_sentence(capsys):
+    lists = b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999 + b"."
+    torch.save({}, "x.pt")
+    with zipfile.ZipFile("x.pt") as archive, zipfile.ZipFile("deep.pt", "w") as deep:
+        for name in archive.namelist():
+            deep.writestr(name, lists if name.endswith("data.pkl") else archive.read(name))
+    assert "Got hundreds inside each other" in _fails(capsys, "deep.pt")
+    itself = {"w": torch.ones(2)}
+    itself["itself"] = itself
+    torch.save({"net": itself}, "itself.pt")
+    assert "must hold its tensors in dicts that end" in _looks(capsys, "itself.pt")[0]["unknown_layout"]
 
 
 def test_nothing_and_damaged_files_are_one_sentence(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Features from anybody's files."""
 
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -138,3 +139,41 @@ def test_the_record_of_each_row(tmp_path) -> None:
     np.save(tmp_path / "float.npy", np.zeros((3, 1)))
     with pytest.raises(DataError, match=r"whole numbers, one a row. Got float64 \[3, 1\]"):
         read_numbers(tmp_path / "float.npy")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            b"0\n1\n",
+            r"must be an .npy file of \[n\] whole numbers, one a row. Got another kind of file; write it with numpy.save",
+        ),
+        (b"", "Got another kind of file"),
+        (b"\x93NUMPY\x01\x00", "damaged or cut off"),
+    ],
+)
+def test_records_of_another_kind_of_file_are_one_sentence(tmp_path, content, sentence) -> None:
+    (tmp_path / "record.csv").write_bytes(content)
+    with pytest.raises(DataError, match=sentence) as raised:
+        read_numbers(tmp_path / "record.csv")
+    assert "allow_pickle" not in str(raised.value)
+    with pytest.raises(DataError, match="Got nothing there"):
+        read_numbers(tmp_path / "missing.npy")
+    with pytest.raises(DataError, match="Got a folder"):
+        read_numbers(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".ckpt", ".pyth", ".bin", ".pkl", ".torch", ".npy", ".npz", ".PT", ""])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torchs_files_are_known_whatever_they_are_called(tmp_path, suffix, zipped) -> None:
+    file = tmp_path / f"x{suffix}"
+    torch.save({"reps": torch.tensor(TABLE)}, file, _use_new_zipfile_serialization=zipped)
+    assert np.array_equal(read_features(file), TABLE)
+    assert np.array_equal(read_features(f"{file}#reps"), TABLE)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pkl", ".pt", ".tar"])
+def test_a_pickle_is_refused_for_what_it_wants_to_run(tmp_path, suffix) -> None:
+    (tmp_path / f"x{suffix}").write_bytes(pickle.dumps(print))
+    with pytest.raises(DataError, match="It wants to run builtins.print, so it was not opened"):
+        read_features(tmp_path / f"x{suffix}")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fullrank.backbones.build import backbone_factory, load_weights
 from fullrank.backbones.resnet import to_channels_last
+from fullrank.checkpoint.device import check_device
 from fullrank.checkpoint.encoding import Encoding
 from fullrank.checkpoint.interop._backbones import flags_of
 from fullrank.checkpoint.interop._layout import flat
@@ -129,7 +130,11 @@ def read_config(folder: Path) -> tuple[RunConfig[Any], dict[str, Any]]:
 
 
 def load(path: str | Path, device: str = "cpu") -> Encoder:
-    """The encoder of a run folder. ``CheckpointError`` where there is none, or it belongs to another method."""
+    """The encoder of a run folder. ``CheckpointError`` where there is none, or it belongs to another method.
+
+    ``SettingError`` where there is no such device.
+    """
+    check_device(device)
     folder = Path(path)
     if not folder.exists():
         raise CheckpointError(f"There must be a run folder or a checkpoint at {folder}. Got nothing there; check the path.")

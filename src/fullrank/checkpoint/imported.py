@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fullrank.backbones.resnet import to_channels_last
+from fullrank.checkpoint.device import check_device
 from fullrank.checkpoint.encoding import Encoding
 from fullrank.checkpoint.interop._settings import read_yaml
 from fullrank.checkpoint.interop.identify import Identified, identify
@@ -89,8 +90,9 @@ def load_imported(
     """The encoder in a file of another codebase; ``CheckpointError`` where its layout is not known.
 
     ``config``: a YAML file of PySlowFast, whose settings count instead of those in the file. ``SettingError`` where it cannot
-    be read, or the file is another codebase's.
+    be read, or the file is another codebase's, and where there is no such device.
     """
+    check_device(device)
     found = identify(path, layout, None if config is None else _read_config(Path(config)))
     if config is not None and not found.layout.name.startswith("pyslowfast"):
         raise SettingError(f"--config is for PySlowFast's files. Got it with layout '{found.layout.name}'; leave it out.")

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fullrank.checkpoint.reading import is_safetensors, load_plain, read_head, read_safetensors
 from fullrank.checkpoint.save import hash_of_tensors
 from fullrank.errors import CheckpointError
+from fullrank.spectrum.numpy_files import BAD_ARCHIVE, MAGIC, array_names, is_numpys, open_array, open_member
 
 Found = dict[str, Any]
 BIGGEST = 8
@@ -21,14 +23,14 @@ _BLOCK_VALUES = 2**24
 
 
 def read_file(path: Path) -> Found:
-    """What one file holds; ``CheckpointError`` with one sentence where nothing can be said."""
+    """What one file holds; ``CheckpointError`` or ``DataError`` with one sentence where nothing can be said."""
     head = read_head(path)
     size = path.stat().st_size
     about: Found = {"path": str(path), "bytes": size, "sha256": _sha256(path)}
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith(MAGIC):
         return about | {"kind": "array", "arrays": {path.stem: describe_array(open_array(path))}}
-    if path.suffix == ".npz":
-        return about | {"kind": "arrays", "arrays": _archive(path)}
+    if head.startswith(b"PK") and is_numpys(path):
+        return about | {"kind": "arrays", **_archive(path)}
     if is_safetensors(path, head):
         return about | _safetensors(path)
     return about | _torch_file(path, head)
@@ -39,31 +41,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_array(path: Path) -> NDArray[Any]:
-    """A .npy file, memory-mapped; ``CheckpointError`` where it is damaged or holds Python objects."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except (ValueError, EOFError, OSError) as error:
-        raise _bad_array(path, error) from error
-
-
-def _bad_array(path: Path, error: Exception) -> CheckpointError:
-    if "allow_pickle" in str(error) or "object" in str(error).lower():
-        return CheckpointError(
-            f"{path} must hold numbers. It holds Python objects, whose reading could run code; save it again as plain arrays."
-        )
-    return CheckpointError(f"{path} must be a whole array. It is damaged or cut off ({_line(error)}); copy it again.")
-
-
-def _archive(path: Path) -> dict[str, Found]:
-    found = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files:
-                found[name] = describe_array(archive[name])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise _bad_array(path, error) from error
-    return found
+def _archive(path: Path) -> Found:
+    arrays, others = array_names(path)
+    found: Found = {"arrays": {name: describe_array(open_member(path, name)) for name in arrays}}
+    return found | ({"others": others} if others else {})
 
 
 def describe_array(array: NDArray[Any]) -> Found:
@@ -84,7 +65,12 @@ def _safetensors(path: Path) -> Found:
 def _torch_file(path: Path, head: bytes) -> Found:
     zipped = head.startswith(b"PK")
     state = load_plain(path, zipped)
-    tensors = dict(_tensors(state))
+    try:
+        tensors = dict(_tensors(state))
+    except RecursionError:
+        raise CheckpointError(
+            f"{path} must hold its tensors a few containers deep. Got hundreds inside each other; check what the file is."
+        ) from None
     found = describe_tensors(tensors)
     if zipped:
         found["checksums"] = _checksums(path)
@@ -103,7 +89,7 @@ def _checksums(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (*BAD_ARCHIVE, OSError) as error:
         return f"unreadable ({_line(error)})"
     return "right" if broken is None else f"wrong for {broken}: damaged, or written without checksums"
 
@@ -112,6 +98,9 @@ def _tensors(value: Any, name: str = "", inside: tuple[int, ...] = ()) -> Iterab
     """All tensors, however deep, with dotted names. A container that holds itself is entered once."""
     if isinstance(value, Tensor):
         yield name or "tensor", value
+        return
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" and value.dtype.itemsize <= 16:
+        yield name or "array", torch.from_numpy(np.asarray(value, value.dtype.newbyteorder("=")))
         return
     if isinstance(value, argparse.Namespace):
         value = vars(value)
@@ -141,8 +130,20 @@ def describe_tensors(tensors: Mapping[str, Tensor]) -> Found:
         "dtypes": dtypes,
         "parts": _parts(values),
         "biggest": {name: list(tensors[name].shape) for name in biggest},
-        "not_finite": [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())],
+        "not_finite": [name for name, tensor in tensors.items() if not _is_finite(tensor)],
     }
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether no value that is stored is NaN or infinite; whole numbers, quantised ones too, cannot be."""
+    if tensor.is_quantized or tensor.is_meta or not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    if tensor.is_nested or tensor.layout != torch.strided:
+        tensor = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
+    try:
+        return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
+    except NotImplementedError:  # four bits a number: there is no NaN among them
+        return True
 
 
 def _parts(values: Mapping[str, int]) -> dict[str, list[int]]:
@@ -162,6 +163,8 @@ def _parts(values: Mapping[str, int]) -> dict[str, list[int]]:
 def _summary(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return f"numpy {value.dtype} {list(value.shape)}"
     if isinstance(value, argparse.Namespace):
         return f"settings: {', '.join(vars(value))}"[:100]
     if isinstance(value, Mapping | list | tuple):

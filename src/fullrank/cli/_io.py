@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fullrank.errors import SettingError
+from fullrank.errors import SettingError, StorageError
 
 A = TypeVar("A")
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
@@ -25,7 +26,7 @@ notes = Console(stderr=True, highlight=False)
 
 
 def take(argv: Sequence[str], flag: str) -> tuple[list[str], str | None]:
-    """``argv`` without ``--flag VALUE`` (or ``--flag=VALUE``), and the value."""
+    """``argv`` without ``--flag VALUE`` (or ``--flag=VALUE``), and the value; that of --json must be a file to write."""
     rest, value, items = [], None, iter(argv)
     for item in items:
         if item == flag:
@@ -36,6 +37,8 @@ def take(argv: Sequence[str], flag: str) -> tuple[list[str], str | None]:
             value = item.split("=", 1)[1]
         else:
             rest.append(item)
+    if flag == "--json" and value is not None:
+        check_json(Path(value))
     return rest, value
 
 
@@ -53,11 +56,14 @@ def parse(
     """
     extra: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        return tyro.cli(kind, args=list(argv), prog=prog, description=description, **extra)  # type: ignore[no-any-return]
+        given: A = tyro.cli(kind, args=list(argv), prog=prog, description=description, **extra)
     except SystemExit as ended:
         if ended.code:
             _name_nearest(argv, own)
         raise
+    if isinstance(file := getattr(given, "json", None), Path):
+        check_json(file)
+    return given
 
 
 def _name_nearest(argv: Sequence[str], own: Sequence[str]) -> None:
@@ -76,15 +82,32 @@ def nearest(flag: str, own: Sequence[str]) -> str:
     return f" Did you mean {near[0]}?" if near and near != [flag] else ""
 
 
+def check_json(path: Path) -> None:
+    """``SettingError`` where ``path`` cannot become a file: said before the work, and not after it."""
+    if path.is_dir():
+        raise SettingError(
+            f"--json must name a file. Got the folder {path}; name a file in it, such as {path / 'result.json'}."
+        )
+    above = next((folder for folder in path.absolute().parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise SettingError(f"--json must name a file in a folder. Got {path}, and {above} is a file; choose another place.")
+
+
 def write_json(path: str | Path | None, result: dict[str, Any]) -> None:
     """Write what a command printed, whole or not at all; nothing where ``path`` is None."""
     if path is None:
         return
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    text = json.dumps(result, indent=1, default=str) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):  # what could not be written says more than what could not be taken away
+            temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path} must be a place to write to. Got '{error.strerror}'; choose another file.") from None
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

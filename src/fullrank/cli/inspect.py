@@ -33,11 +33,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def inspect_path(path: Path, layout: str | None = None) -> dict[str, Any]:
-    """What a path holds, as plain data; ``CheckpointError`` with one sentence where it is none of ours and no weights.
+    """What a path holds, as plain data; ``CheckpointError`` or ``DataError`` where it is none of ours, no weights, no array.
 
     A file of another codebase has "encoder": what `fullrank.load` makes of it, or "unknown_layout": why it makes nothing.
     """
     if not path.exists():
+        whole, _, name = str(path).partition("#")
+        if name and Path(whole).exists():
+            raise CheckpointError(
+                f"inspect must be given a whole file or folder. Got one array of it; leave '#{name}' out, it shows every array."
+            )
         raise CheckpointError(f"inspect must be given a file or folder. There is no {path}; check the path.")
     if not path.is_dir():
         from fullrank.cli._contents import read_file
@@ -128,6 +133,8 @@ def _show(found: dict[str, Any]) -> None:
     elif "arrays" in found:
         _facts(f"{found['path']}: {kind}", {"size": _size(found["bytes"]), "sha256": found["sha256"]})
         _arrays(found["arrays"])
+        if "others" in found:
+            _io.console.print(f"No arrays: {_short(found['others'])}", markup=False)
     else:
         _show_weights(found)
 

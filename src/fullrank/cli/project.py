@@ -1,7 +1,8 @@
 """Draw chosen classes of several encoders side by side in two dimensions, by t-SNE, UMAP or PCA."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,9 +10,10 @@ import tyro
 
 from fullrank.cli import _io
 from fullrank.cli._names import names_of
-from fullrank.errors import SettingError
+from fullrank.errors import DataError, FullrankError, SettingError
 
 if TYPE_CHECKING:
+    from fullrank.spectrum.moments import Array
     from fullrank.spectrum.projection import Selection
     from fullrank.types import FeatureTable
 
@@ -21,6 +23,8 @@ ABOUT = (
 )
 PREFERRED = ("label", "digit")
 """label sets that are taken where --label is not given and a table has several"""
+FLOAT32_MAX = 3.4e38
+"""as which features are drawn"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Arguments:
         Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FEATURES [FEATURES ...]", help_behavior_hint="")]
     ]
     """feature tables of the same data (`fullrank extract`), whose clips of a record are averaged; or files of [n, d] with
-    the same rows"""
+    the same rows; FILE#ARRAY of several"""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("projection.pdf")
     """.pdf, .svg or .png"""
     method: Literal["tsne", "umap", "pca"] = "tsne"
@@ -65,6 +69,7 @@ def main(argv: Sequence[str]) -> None:
 
     names = names_of(args.inputs, args.labels)
     tables = {name: _table(path, args) for name, path in zip(names, args.inputs, strict=True)}
+    _check_rows([(path, table) for path, table in zip(args.inputs, tables.values(), strict=True) if not table.manifest])
     label = args.label or _label(tables)
     chosen = select(tables, label=label, space=args.space, num_classes=_wanted(args), rows=args.rows, seed=args.seed)
     drawn, said = [], {}
@@ -91,18 +96,32 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _table(path: Path, args: Arguments) -> "FeatureTable":
-    """A feature table; a plain file becomes one whose records are its rows."""
+    """A feature table; a plain file becomes one whose records are its rows, and a named array the representation."""
+    from fullrank.features.table import features_of, read_table, table_of
+
+    if (named := table_of(path)) is not None:
+        table, space = named
+        if space and args.space != "representation":
+            raise SettingError(f"--space must be left out where the input names its array. Got {args.space} with {path}.")
+        table = replace(table, representation=features_of(table, space)) if space else table
+        _check_features(path, features_of(table, args.space))
+        return table
+    if path.is_dir() or not (path.exists() or Path(str(path).partition("#")[0]).is_file()):
+        return read_table(path)
+    return _plain(path, args)
+
+
+def _plain(path: Path, args: Arguments) -> "FeatureTable":
     import numpy as np
 
-    from fullrank.features.table import read_table
     from fullrank.spectrum.covariance import load_features
     from fullrank.types import FeatureTable
 
-    if path.is_dir() or not path.exists():
-        return read_table(path)
     if args.space != "representation":
         raise SettingError(f"--space must be representation for plain files, which have one. Got {args.space} with {path}.")
-    features = load_features(path)
+    with _named(path):
+        features = load_features(path)
+    _check_features(path, features)
     numbers, classes = _classes(args.class_of, len(features))
     return FeatureTable(
         representation=np.asarray(features, np.float32),
@@ -114,6 +133,46 @@ def _table(path: Path, args: Arguments) -> "FeatureTable":
         classes={"class": classes},
         manifest={},
     )
+
+
+def _check_features(path: Path, features: "Array") -> None:
+    """All rows, drawn or not: a picture of the finite ones would hide that the others are not."""
+    from fullrank.spectrum.covariance import blocks
+    from fullrank.spectrum.moments import as_float64
+
+    first, width = 0, features.shape[1]
+    if width < 2:
+        raise DataError(
+            f"{path} must have at least 2 dimensions to be placed in two. Got 1; `fullrank spectrum` says how it is spread."
+        )
+    with _named(path):
+        for block in blocks(features):
+            if abs(as_float64(block, width, first)).max() > FLOAT32_MAX:
+                raise DataError(
+                    f"features must be below {FLOAT32_MAX:.1e}, as float32 is. Got larger ones; divide by one number."
+                )
+            first += len(block)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors about an array say which file it is."""
+    try:
+        yield
+    except FullrankError as error:
+        text = str(error)
+        raise type(error)(text if str(path).partition("#")[0] in text else f"{path}: {text}") from None
+
+
+def _check_rows(plain: "Sequence[tuple[Path, FeatureTable]]") -> None:
+    """Rows of plain files are the same record only by their number."""
+    for path, table in plain[1:]:
+        first, rows = plain[0][0], len(plain[0][1].record)
+        if len(table.record) != rows:
+            raise DataError(
+                f"files without names of records must have the same rows, in the same order. Got {rows} in {first} and "
+                f"{len(table.record)} in {path}; make features of the same data, or feature tables (`fullrank extract`)."
+            )
 
 
 def _classes(file: Path | None, rows: int) -> tuple[Any, list[str]]:

@@ -13,6 +13,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from fullrank.allocation import keep_memory
+from fullrank.checkpoint.device import check_device
 from fullrank.config import RunConfig
 from fullrank.data.source import Source
 from fullrank.errors import SettingError
@@ -44,9 +45,8 @@ def has_bf16(device: str) -> bool:
 
 def launch(config: RunConfig[Any]) -> Fabric:
     """Fabric on the device and in the precision that the settings ask for, one process for each that torchrun started."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise SettingError("device must be cpu or auto on this machine. Got cuda, and torch sees no GPU.")
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(device)
     bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(device))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision, which we print ourselves
     world, local = processes(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

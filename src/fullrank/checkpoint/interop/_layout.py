@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fullrank.errors import CheckpointError
 from fullrank.types import Preparation
 
 State = dict[str, Tensor]
@@ -82,12 +83,22 @@ def flat(tree: Any) -> tuple[State, dict[str, Any]]:
     for key, value in (tree if isinstance(tree, Mapping) else {"": tree}).items():
         if isinstance(value, Tensor):
             tensors[_bare(str(key))] = value
-        elif isinstance(value, Mapping) and (inside := dict(_tensors(value))):
+        elif isinstance(value, Mapping) and (inside := _inside(value)):
             prefix = "" if key in WRAPPERS else f"{key}/"
             tensors |= {prefix + _bare(name): tensor for name, tensor in inside.items()}
         else:
             rest[str(key)] = value
     return tensors, rest
+
+
+def _inside(tree: Mapping[Any, Any]) -> State:
+    try:
+        return dict(_tensors(tree))
+    except RecursionError:
+        raise CheckpointError(
+            "a checkpoint must hold its tensors in dicts that end. Got hundreds inside each other, or one that holds itself; "
+            "check what the file is."
+        ) from None
 
 
 def _tensors(tree: Mapping[Any, Any], name: str = "") -> Any:
