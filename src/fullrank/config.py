@@ -216,6 +216,8 @@ class OptimizerConfig(Settings):
     """adamw only; (0.9, 0.999) where not given"""
     warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
     """epochs of linear warm-up from 0"""
+    cosine_after_warmup: bool = True
+    """the cosine begins where warm-up ends; off: it begins with training, and warm-up ends on it (PySlowFast)"""
     end_ratio: Prob = 0.0
     """learning rate at the end, as a share of the peak"""
     clip_grad_norm: Annotated[float, Field(gt=0.0)] | None = None

@@ -21,8 +21,8 @@ def mlp(
     """Linear layers of widths ``dims`` (input first) with BatchNorm (unless ``batch_norm`` is off) and ReLU between them.
 
     A layer that BatchNorm follows has no bias. ``last_batch_norm`` adds a BatchNorm without scale and shift at the end
-    (SimCLR's and SimSiam's last layer). ``last_bias`` off: no bias in the last layer, for objectives that a shift of all
-    embeddings does not change (VICReg's).
+    (SimSiam's last layer; SimCLR's authors keep the scale). ``last_bias`` off: no bias in the last layer, for objectives that a
+    shift of all embeddings does not change (VICReg's).
 
     >>> [tuple(p.shape) for p in mlp((4, 8, 2), batch_norm=False).parameters()]
     [(8, 4), (8,), (2, 8), (2,)]

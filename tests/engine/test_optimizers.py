@@ -6,6 +6,7 @@ import torch
 from fullrank.config import OptimizerConfig
 from fullrank.engine.optimizers import LARS, build, learning_rate, peak_learning_rate, schedule_weight_decay
 from fullrank.methods._method import Method
+from fullrank.recipes import recipe
 
 
 def naive_lars(w, grads, lr, m, wd, eta, adapt, clip):
@@ -83,3 +84,10 @@ def test_weight_decay_stays_where_no_end_is_given():
     schedule_weight_decay(optimizer, cfg, 0.7)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
     assert all("decayed" not in group for group in optimizer.param_groups)
+
+
+def test_a_cosine_that_began_with_training_goes_on_where_warm_up_ends():
+    """PySlowFast's BYOL: a peak of 0.6, 35 of 200 epochs of warm-up, which end at 0.556."""
+    cfg = recipe("byol.kinetics400").optimizer
+    rates = [learning_rate(cfg, 64, progress, 200.0) for progress in (0.0, 0.0875, 0.175 - 1e-9, 0.175, 117.5 / 200, 1.0)]
+    assert rates == pytest.approx([0.0, 0.278, 0.556, 0.556, 0.219, 0.0], abs=5e-4)

@@ -48,6 +48,16 @@ def test_after_step_keeps_what_the_loss_used():
         torch.testing.assert_close(method.covariance, expected)
 
 
+def test_a_step_of_several_micro_batches_forgets_once():
+    subject = Subject(TiCo)
+    method, ctx = subject.build(covariance_momentum=0.75), context()
+    outputs = [method(random_views(subject, 2, seed=seed), ctx) for seed in range(2)]
+    unit = F.normalize(torch.cat([output.carry["embedding"][:, 0] for output in outputs]), dim=1)
+    method.covariance.copy_(torch.eye(32))
+    method.after_step(outputs, ctx)
+    torch.testing.assert_close(method.covariance, 0.75 * torch.eye(32) + 0.25 * unit.T @ unit / 12)
+
+
 def test_after_step_moves_the_teacher_along_the_cosine():
     method = Subject(TiCo).build(momentum=0.9, final_momentum=1.0)
     with torch.no_grad():

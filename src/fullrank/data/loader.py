@@ -118,7 +118,10 @@ class Loader:
         skipped: Skipped = []
         for candidate in itertools.chain([record], self._replacements(record, epoch)):
             u = draws.uniform(self.seed, epoch, [candidate], "clip_start", self.num_clips)[0]
-            fractions = near_fractions(u) if self.sampling == "near" else u.tolist()
+            fractions = u.tolist()
+            if self.sampling == "near":  # in an order that is drawn too: views of the first clip may be made in another way
+                order = np.argsort(draws.uniform(self.seed, epoch, [candidate], "clip_order", self.num_clips)[0])
+                fractions = [near_fractions(u)[i] for i in order]
             if self.spec.span_ratio < 1.0:
                 window = draws.uniform(self.seed, epoch, [candidate], "clip_window", 1)[0, 0]
                 fractions = within_span(fractions, float(window), self.spec.span_ratio)

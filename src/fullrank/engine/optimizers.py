@@ -16,9 +16,10 @@ REFERENCE_BATCH = 256
 class LARS(Optimizer):
     """Layer-wise adaptive rate scaling (You, Gitman, Ginsburg, 2017, arXiv 1708.03888), with momentum.
 
-    g <- g + wd * w;  g <- g * eta * ||w|| / ||g||;  v <- m * v + g;  w <- w - lr * v. Groups with ``adapt`` False (biases and
-    norms) skip decay and adaptation. ``clip_trust`` bounds eta * ||w|| / ||g|| by 1 / lr * lr = 1 relative to the scheduled
-    rate: min(eta * ||w|| / ||g|| / lr, 1), the "clip" of LARC that solo-learn's recipes use.
+    t = eta * ||w|| / (||g|| + wd * ||w||);  v <- m * v + t * (g + wd * w);  w <- w - lr * v, as apex and solo-learn have it
+    (VICReg's authors divide by ||g + wd * w||, which differs where the decay is large). Groups with ``adapt`` False (biases
+    and norms) skip decay and adaptation. ``clip_trust`` takes min(t / lr, 1) for t, so that the adapted rate never exceeds the
+    scheduled one: the "clip" of LARC that solo-learn's recipes use.
     """
 
     def __init__(
@@ -80,9 +81,12 @@ def peak_learning_rate(cfg: OptimizerConfig, batch_size: int) -> float:
 
 
 def learning_rate(cfg: OptimizerConfig, batch_size: int, progress: float, epochs: float) -> float:
-    """The rate at ``progress``: linear warm-up, then half a cosine."""
+    """The rate at ``progress``: linear warm-up, then half a cosine, or the rest of one that began with training."""
     peak = peak_learning_rate(cfg, batch_size)
-    return warmup_cosine(progress, peak, min(cfg.warmup_epochs / epochs, 1.0), end=peak * cfg.end_ratio)
+    warmup, end = min(cfg.warmup_epochs / epochs, 1.0), peak * cfg.end_ratio
+    if cfg.cosine_after_warmup or not warmup:
+        return warmup_cosine(progress, peak, warmup, end=end)
+    return cosine(progress, peak, end) if progress >= warmup else cosine(warmup, peak, end) * progress / warmup
 
 
 def schedule_weight_decay(optimizer: Optimizer, cfg: OptimizerConfig, progress: float) -> None:

@@ -8,8 +8,8 @@ What prevents collapse: the negatives, which are the views of the other records.
 What breaks it: weak augmentation, as in SimCLR; small batches much less than there.
 At complete collapse: log(views (batch - 1)), so log(2 batch - 2) with two views; the loss can be negative.
 Deviations: with more than two views every ordered pair of a record's views counts, and its other views are not
-negatives of a pair. The mean over pairs, as the authors' code (the paper's equation sums). All views go through the
-network in one call.
+negatives of a pair. The mean over pairs, as public code (the paper's equation sums); DCLW's weights carry no gradient, as
+lightly's. All views go through the network in one call.
 The paper's number: ResNet-50, ImageNet, batch 256, 200 epochs, linear 68.2 % top-1 with settings tuned for it (abstract;
 its first version: 66.9 % with SimCLR's settings; SimCLR itself 61.8 %). Ours: docs/results.md.
 """

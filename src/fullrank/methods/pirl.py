@@ -9,7 +9,7 @@ What breaks it: few negatives; a bank so slow that it no longer says what the ne
 At complete collapse: once the bank is one vector too, for each of the two terms its weight times
 log(k + 1) - k log(k / (k + 1)) with k negatives.
 Deviations: with rho clips each has a view and its tiles, and all are drawn to the record's one vector. A negative that
-happens to be the record itself is left out.
+happens to be the record itself is left out. Cells of 75 and tiles of 64 pixels are jigsaw's; VISSL's PIRL has cells of 85.
 The paper's number: ResNet-50, ImageNet, 800 epochs, jigsaw, linear 63.6 % top-1. Ours: docs/results.md.
 """
 

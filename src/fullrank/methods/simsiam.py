@@ -12,7 +12,7 @@ shows the point.
 At complete collapse: -1 once the predictor has learned the constant, so watch the spectra and not the loss.
 Deviations: with more than two views the mean over all ordered pairs. The predictor's learning rate decays like all others
 (the paper's 67.7 %; 68.1 % with a constant one). The embedding's BatchNorm has no scale and shift, as in the authors' code
-(the paper: 68.1 % with them, 68.2 % without, section 4.4).
+(the paper: 68.1 % with them, 68.2 % without, section 4.4). Biases and norms do not decay, which they do there.
 The paper's number: ResNet-50, ImageNet, batch 256, 100 / 800 epochs, linear 68.1 / 71.3 % top-1. Ours: docs/results.md.
 """
 

@@ -12,7 +12,8 @@ At complete collapse: at least log(prototypes), and that where all prototypes sc
 "mean_assignment_entropy" low: few prototypes used (cluster collapse); "assignment_entropy" as high: assignments say
 nothing.
 Deviations: Sinkhorn-Knopp sees the global batch of all processes (as the authors'); with rho >= 2 the codes come from
-the first two clips (as PySlowFast); prototypes are put on the unit sphere after each step instead of before it.
+the first two clips (as PySlowFast); prototypes are put on the unit sphere after each step instead of before it; biases and
+norms neither decay nor are adapted by LARS, which they are in the authors' code.
 The paper's number: ResNet-50, ImageNet, batch 4096, 800 epochs, 2 x 224 + 6 x 96 crops, linear 75.3 % top-1. For
 video, Slow ResNet-50 on Kinetics-400, 200 epochs, rho 1 / 2 / 3: linear 38.6 / 61.6 / 62.7 % (Feichtenhofer et al.,
 CVPR 2021). Ours: docs/results.md.

@@ -98,7 +98,7 @@ class TiCo(Method):
         z = [wide(self.projector(one)) for one in h]
         targets = {j: wide(self.teacher(pixels[:, j])[-1]) for j in keyed}
         embedding = torch.stack(z, dim=1).detach()
-        memory = self._moments(ctx.gather(embedding), self.covariance)
+        memory = self._moments([ctx.gather(embedding)], self.covariance)
         terms = [
             decorrelation.tico(z[i], targets[j], memory)
             for i in queries
@@ -118,9 +118,12 @@ class TiCo(Method):
             carry={"embedding": embedding},
         )
 
-    def _moments(self, embedding: Tensor, memory: Tensor) -> Tensor:
-        """C of this step, [d, d], from the embeddings of all records [n, views, d] and C of the step before."""
-        batch = decorrelation.second_moment(embedding.flatten(0, 1))
+    def _moments(self, embeddings: Sequence[Tensor], memory: Tensor) -> Tensor:
+        """C of this step, [d, d], from the embeddings of all records [n, views, d] and C of the step before.
+
+        Of several micro-batches the mean of their second moments: one step forgets once.
+        """
+        batch = torch.stack([decorrelation.second_moment(x.flatten(0, 1)) for x in embeddings]).mean(0)
         return memory.lerp(batch.to(memory.dtype), 1.0 - self.cfg.covariance_momentum)
 
     def at_collapse(self, batch_size: int) -> dict[str, float]:
@@ -143,5 +146,6 @@ class TiCo(Method):
         self.teacher.update(
             self.backbone, self.projector, momentum=cosine(ctx.progress, self.cfg.momentum, self.cfg.final_momentum)
         )
-        for output in outputs:
-            self.covariance.copy_(self._moments(ctx.gather(output.carry["embedding"]), self.covariance))
+        if outputs:
+            embeddings = [ctx.gather(output.carry["embedding"]) for output in outputs]
+            self.covariance.copy_(self._moments(embeddings, self.covariance))

@@ -123,9 +123,9 @@ def decoupled(z: Float[Tensor, "n views d"], *, temperature: float = 0.1, sigma:
     """Decoupled contrastive loss: NT-Xent whose denominator leaves the positive out (Yeh et al., ECCV 2022, eq. 6).
 
     l(i, j) = -w s_ij / t + log sum_k exp(s_ik / t), with s the cosine similarity and k over the views of all *other*
-    records; the mean over all ordered pairs i != j of views of one record (the paper sums; its code takes the mean).
+    records; the mean over all ordered pairs i != j of views of one record (the paper sums; public code takes the mean).
     DCL: w = 1. DCLW, with ``sigma``: w = 2 - exp(s_ij / sigma) / mean over records of exp(s_ij / sigma), without
-    gradient: pairs that are far from each other count more.
+    gradient, as lightly has it (the paper does not say; others let it through): pairs that are far from each other count more.
 
     Range (-inf, inf): it can be negative. At complete collapse log(views (n - 1)), weighted or not.
 

@@ -62,7 +62,8 @@ LIGHTLY: dict[str, Any] = {
     "optimizer": OptimizerConfig(name="sgd", base_learning_rate=0.12, weight_decay=5e-4),
     "epochs": 200.0,
 }
-"""lightly's CIFAR-10 benchmark: SGD 0.06 x batch / 128, so 0.12 for 256; momentum 0.9, cosine to 0, no warm-up"""
+"""lightly's CIFAR-10 benchmark: SGD 0.06 x batch / 128, so 0.12 for 256; momentum 0.9, cosine to 0, no warm-up. Its script
+decays biases and norms too (no difference seen: docs/lab-notes.md)"""
 
 
 def imagenet(batch_size: int, *, zero_init_residual: bool = False) -> dict[str, Any]:
@@ -81,5 +82,5 @@ KINETICS400: dict[str, Any] = {
     "epochs": 200.0,
 }
 """PySlowFast's contrastive_ssl: Slow-only ResNet-50, 8 frames with stride 8 of 30 a second, 64 videos for each machine of 8
-GPUs (BASE_LR belongs to those 64: times 4 for 256). Its warm-up starts at 0.001 and not at 0"""
+GPUs (BASE_LR belongs to those 64: times 4 for 256). Its warm-up starts at 0.001 and not at 0, and its momentum is Nesterov's"""
 KINETICS400_PIXELS = 224

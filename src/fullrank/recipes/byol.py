@@ -109,7 +109,9 @@ def kinetics400() -> RunConfig[BYOL.Config]:
     """
     return RunConfig[BYOL.Config](
         method=BYOL.Config(rho=2, augmentation=policies.slowfast(_targets.KINETICS400_PIXELS)),
-        optimizer=OptimizerConfig(name="lars", base_learning_rate=2.4, weight_decay=1e-6, warmup_epochs=35.0),
+        optimizer=OptimizerConfig(
+            name="lars", base_learning_rate=2.4, weight_decay=1e-6, warmup_epochs=35.0, cosine_after_warmup=False
+        ),
         precision="fp32",
         **_targets.KINETICS400,
     )

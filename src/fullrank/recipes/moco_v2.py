@@ -141,6 +141,8 @@ def kinetics400() -> RunConfig[MoCoV2.Config]:
             batch_norm_group=8,
             shuffle_block=64,
         ),
-        optimizer=OptimizerConfig(name="sgd", base_learning_rate=0.4, weight_decay=1e-4, warmup_epochs=35.0),
+        optimizer=OptimizerConfig(
+            name="sgd", base_learning_rate=0.4, weight_decay=1e-4, warmup_epochs=35.0, cosine_after_warmup=False
+        ),
         **_targets.KINETICS400,
     )

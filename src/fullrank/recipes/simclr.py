@@ -66,14 +66,14 @@ def imagenet() -> RunConfig[SimCLR.Config]:
     """ImageNet-1k as the paper: ResNet-50, 1000 epochs, batch 4096.
 
     Settings: Chen et al., 2020 (LARS 0.3 for a batch of 256, weight decay 1e-6, warm-up 10 epochs, head 2048-128,
-    temperature 0.1); they report 69.3 % (linear).
+    temperature 0.1; residual blocks start as their shortcuts, as in their code); they report 69.3 % (linear).
     Command: `fullrank train simclr.imagenet --data.path imagenet/train`. Not measured.
     """
     return RunConfig[SimCLR.Config](
         method=SimCLR.Config(augmentation=policies.simclr(_targets.IMAGENET_PIXELS)),
         optimizer=OptimizerConfig(name="lars", base_learning_rate=0.3, weight_decay=1e-6, warmup_epochs=10.0),
         epochs=1000.0,
-        **_targets.imagenet(4096),
+        **_targets.imagenet(4096, zero_init_residual=True),
     )
 
 
@@ -93,7 +93,9 @@ def kinetics400() -> RunConfig[SimCLR.Config]:
             projector_batch_norm="none",
             temperature=0.1,
         ),
-        optimizer=OptimizerConfig(name="lars", base_learning_rate=4.8, weight_decay=1e-6, warmup_epochs=35.0),
+        optimizer=OptimizerConfig(
+            name="lars", base_learning_rate=4.8, weight_decay=1e-6, warmup_epochs=35.0, cosine_after_warmup=False
+        ),
         precision="fp32",
         **_targets.KINETICS400,
     )

@@ -117,7 +117,9 @@ def kinetics400() -> RunConfig[SwAV.Config]:
             projector=(2048, 2048, 128),
             num_prototypes=1000,
         ),
-        optimizer=OptimizerConfig(name="lars", base_learning_rate=2.4, weight_decay=1e-6, warmup_epochs=35.0),
+        optimizer=OptimizerConfig(
+            name="lars", base_learning_rate=2.4, weight_decay=1e-6, warmup_epochs=35.0, cosine_after_warmup=False
+        ),
         precision="fp32",
         **_targets.KINETICS400,
     )

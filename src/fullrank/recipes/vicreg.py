@@ -69,11 +69,11 @@ def cifar10() -> RunConfig[VICReg.Config]:
 
     Settings: solo-learn, scripts/pretrain/cifar/vicreg.yaml (LARS 0.3 for a batch of 256, eta 0.02, clip_lr, weight
     decay 1e-4, warm-up 10 epochs, projector 2048-2048-2048, no blur, solarize 0.1); it reports 92.07 % (linear,
-    trained online).
+    trained online). It adds the variance terms of both views up, ours is their mean, so its weight of 25 is 50 here.
     Command: `fullrank train vicreg.cifar10 --data.path cifar10/`. Not measured.
     """
     return RunConfig[VICReg.Config](
-        method=VICReg.Config(augmentation=policies.cifar_vicreg(32), projector=(2048, 2048, 2048)),
+        method=VICReg.Config(augmentation=policies.cifar_vicreg(32), projector=(2048, 2048, 2048), variance_weight=50.0),
         optimizer=OptimizerConfig(
             name="lars",
             base_learning_rate=0.3,
@@ -91,7 +91,8 @@ def imagenet() -> RunConfig[VICReg.Config]:
     """ImageNet-1k as the paper: ResNet-50, 1000 epochs, batch 2048.
 
     Settings: Bardes et al., 2022, and the authors' README (LARS 0.2 for a batch of 256, weight decay 1e-6, warm-up 10
-    epochs, down to a thousandth); they report 73.2 % (linear).
+    epochs, down to a thousandth); they report 73.2 % (linear). Views are those of appendix C.1, alike on both sides; their
+    code has BYOL's two (``policies.byol``).
     Command: `fullrank train vicreg.imagenet --data.path imagenet/train`. Not measured.
     """
     return RunConfig[VICReg.Config](
