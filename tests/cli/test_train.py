@@ -22,6 +22,7 @@ def test_one_command_gives_an_encoder_its_features_and_a_page(run):
     said = json.loads((run / "out.json").read_text())
     assert said["steps"] == 4
     assert said["report"].endswith("report.html")
+    assert said["verdict"]["kind"] in ("healthy", "mean_shift", "temporal", "dimensional", "cluster", "complete")
     assert (run / "run" / "features" / "thumbnails.npy").exists()
     known = json.loads((run / "run" / "evaluation.json").read_text())
     assert 0 <= known["representation"]["label, kNN leave-one-out"]["top1"] <= 1
@@ -38,6 +39,33 @@ def test_extract_evaluate_spectrum_report_inspect_follow(run, video_folder, tmp_
     assert main(["report", str(run / "run"), "--out", str(tmp_path / "r.html")]) == 0
     assert main(["inspect", str(run / "run")]) == 0
     assert "vicreg" in capsys.readouterr().out
+
+
+def test_a_run_can_be_used_from_another_folder_and_its_features_by_its_name(run, video_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(video_folder.parent)
+    out, small = tmp_path / "run", ["--max-steps", "2", "--method.projector", "8", "8"]
+    flags = ["--data.canvas-pixels", "32", "--method.augmentation.size-pixels", "32", "--backbone.width", "0.125"]
+    assert (
+        main(
+            ["train", "vicreg.video", "--data.path", video_folder.name, "--data.batch-size", "4", "--out", str(out)]
+            + small
+            + flags
+        )
+        == 0
+    )
+    assert "`fullrank diagnose" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert main(["extract", str(out), "--out", "features"]) == 0
+    assert main(["spectrum", str(out), "--json", "s.json"]) == 0
+    assert set(json.loads((tmp_path / "s.json").read_text())["diagnosis"]["kinds"]) == {"representation", "embedding"}
+    assert main(["spectrum", f"{out}#embedding"]) == 0
+
+
+def test_a_file_that_convert_wrote_is_not_taken_for_another_codebase(run, video_folder, tmp_path, capsys):
+    file = tmp_path / "mine.safetensors"
+    assert main(["convert", str(run / "run"), "--to", "safetensors", "--out", str(file)]) == 0
+    assert main(["extract", str(file), "--data.path", str(video_folder), "--out", str(tmp_path / "f")]) == 2
+    assert "`fullrank convert` made of vicreg.video" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_resumed_but_says_how_to_train_longer(run, tmp_path, capsys):

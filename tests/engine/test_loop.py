@@ -127,6 +127,13 @@ def test_the_loader_and_the_source_get_what_the_plan_asks_for(memory_source, vic
         train(vicreg_settings())
 
 
+def test_a_run_that_goes_on_over_other_data_says_so(tmp_path, memory_source, vicreg_settings, capsys):
+    train(vicreg_settings(out=tmp_path / "run"), source=memory_source(records=32), observers=(StopAt(3),))
+    assert "Warning" not in capsys.readouterr().err
+    train(resume=tmp_path / "run", source=memory_source(records=31))
+    assert "Warning: the run began with 32 records, and there are 31 now" in capsys.readouterr().err
+
+
 def test_resume_cuts_off_lines_later_than_the_checkpoint(tmp_path, memory_source, vicreg_settings):
     train(vicreg_settings(out=tmp_path / "run"), source=memory_source(), observers=(StopAt(4),))
     with open(tmp_path / "run" / "metrics.jsonl", "a") as file:

@@ -53,3 +53,23 @@ def test_the_manifest_of_the_features_says_it_too(fabricate: Fabricate) -> None:
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"healthy_std": 1000.0}))
     (run,) = read_runs([folder])
     assert judge(run).kind == "complete"
+
+
+def test_where_training_shows_something_else_that_is_said(fabricate: Fabricate) -> None:
+    (run,) = read_runs([fabricate()])
+    assert judge(run).training == ""
+    (run,) = read_runs([_of(fabricate("second"), "vicreg")])
+    verdict = judge(run)
+    assert verdict.kinds["embedding"] == "healthy"
+    assert verdict.training in verdict.remarks
+    assert verdict.training.startswith("Training disagrees: its last ")
+    assert "show the embedding as complete collapse at step" in verdict.training
+
+
+def test_an_alarm_that_stood_to_the_end_is_said_beside_a_healthy_verdict(fabricate: Fabricate) -> None:
+    folder = fabricate()
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"collapsed": {"embedding": 70}}))
+    (run,) = read_runs([folder])
+    said = "Training disagrees: its alarm of the embedding, begun at step 70, stood to the end."
+    assert judge(run).training == said

@@ -10,6 +10,7 @@ from fullrank.checkpoint.device import check_device
 from fullrank.checkpoint.encoding import Encoding
 from fullrank.checkpoint.interop._settings import read_yaml
 from fullrank.checkpoint.interop.identify import Identified, identify
+from fullrank.checkpoint.reading import is_safetensors, read_head, read_safetensors
 from fullrank.checkpoint.save import hash_of_tensors
 from fullrank.data.open import open_source
 from fullrank.data.positions import positions
@@ -93,11 +94,23 @@ def load_imported(
     be read, or the file is another codebase's, and where there is no such device.
     """
     check_device(device)
+    _check_foreign(path)
     found = identify(path, layout, None if config is None else _read_config(Path(config)))
     if config is not None and not found.layout.name.startswith("pyslowfast"):
         raise SettingError(f"--config is for PySlowFast's files. Got it with layout '{found.layout.name}'; leave it out.")
     to_channels_last(found.network).to(device)
     return ImportedEncoder(found)
+
+
+def _check_foreign(path: Path) -> None:
+    """A file that `fullrank convert` wrote has torchvision's keys, whatever its clips and pictures were."""
+    head = read_head(path)
+    recipe = read_safetensors(path)[1].get("fullrank") if is_safetensors(path, head) else None
+    if recipe is not None:
+        raise CheckpointError(
+            f"{path} must be of another codebase. Got what `fullrank convert` made of {recipe}, which does not say how clips "
+            "are prepared; extract features with the run itself, or start a run from it with --backbone.weights."
+        )
 
 
 def _read_config(path: Path) -> str:

@@ -67,6 +67,8 @@ class Found:
     trained: bool = True
     remarks: tuple[str, ...] = ()
     """what a run itself says: its alarms, and its own metrics"""
+    run: Any = None
+    """the run itself, whose last measurement may say something else"""
 
 
 def main(argv: list[str]) -> None:
@@ -102,8 +104,16 @@ def main(argv: list[str]) -> None:
                 )
         except FullrankError as error:
             raise type(error)(f"{path}: {error}") from None
-    _show(path, said, found.remarks)
-    write_json(json_path, {"input": str(path), **said.document(), "remarks": list(found.remarks)})
+    remarks = (*found.remarks, *_training_says(found, said))
+    _show(path, said, remarks)
+    write_json(json_path, {"input": str(path), **said.document(), "remarks": list(remarks)})
+
+
+def _training_says(found: Found, said: "Diagnosis") -> list[str]:
+    from fullrank.report.verdict import training_says
+
+    sentence = "" if found.run is None else training_says(found.run, said.kinds)
+    return [sentence] if sentence else []
 
 
 def _check(args: Args, path: Path) -> None:
@@ -227,6 +237,7 @@ def _of_run(run: Path, table: "FeatureTable | None", *, encoded: bool) -> Found:
         _of_table(table),
         method=read.config.get("method"),
         settings=read.config.get("settings", {}),
+        run=read,
         remarks=(*([shown["sentence"]] if shown else []), *alarm_sentences(read)),
     )
 

@@ -123,11 +123,19 @@ def _already(run: Path, summary: dict[str, Any], with_report: bool, command: str
 
 def _report(folder: Path, source: Any, config: RunConfig[Any] | None, command: str) -> dict[str, Any]:
     from fullrank.report.finish import finish
+    from fullrank.report.run_folder import read_runs
+    from fullrank.report.verdict import judge
 
     device = config.device if config is not None and config.device != "auto" else "cpu"
     done = finish(folder, source=source, device=device, command=command)
-    console.print(f"features {done.features}\nreport   {done.page}")
-    return {"features": str(done.features), "report": str(done.page)}
+    console.print(f"features {done.features}\nreport   {done.page}", markup=False)
+    (verdict,) = map(judge, read_runs([folder]))
+    for line in (f"{verdict.word.capitalize()}. {verdict.sentence}", verdict.training):
+        if line:
+            console.print(line, markup=False)
+    console.print(f"`fullrank diagnose {folder}` says how sure that is, and what to change.", markup=False)
+    said = {"kind": verdict.kind, "sentence": verdict.sentence, "remarks": list(verdict.remarks)}
+    return {"features": str(done.features), "report": str(done.page), "verdict": said}
 
 
 def _config(rest: list[str], resume: str | None) -> tuple[RunConfig[Any] | None, str]:
@@ -148,4 +156,10 @@ def _config(rest: list[str], resume: str | None) -> tuple[RunConfig[Any] | None,
             + nearest(name, own)
         )
     default = recipe(name)
-    return parse(type(default), rest[1:], f"fullrank train {name}", default=default, own=own), name
+    return _absolute(parse(type(default), rest[1:], f"fullrank train {name}", default=default, own=own)), name
+
+
+def _absolute(config: RunConfig[Any]) -> RunConfig[Any]:
+    """With whole paths, so that the run can be resumed and evaluated from anywhere."""
+    paths = {name: path.absolute() for name in ("path", "cache") if (path := getattr(config.data, name)) is not None}
+    return config.model_copy(update={"data": config.data.model_copy(update=paths)})

@@ -105,7 +105,7 @@ class Watch:
 
         device = "CPU" if self.fabric.device.type == "cpu" else "GPU"
         count = self.fabric.world_size
-        warning = other_kind(cfg, self.record["method"], source)
+        warning = other_kind(cfg, self.record["method"], source) or self._changed(source)
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             f"{self.record['recipe'] or self.record['method']} on {source.description}\n"
             f"{self.total} steps of {cfg.data.batch_size} records; learning rate {cfg.optimizer.base_learning_rate:g} x "
@@ -113,6 +113,15 @@ class Watch:
             f"on the {device} in {PRECISIONS[self.fabric._precision.precision]} with {count} process{'es' * (count > 1)}\n"
             f"run folder: {self.folder}" + (f"\n{warning}" if warning else ""),
             markup=False,
+        )
+
+    def _changed(self, source: Source) -> str | None:
+        began = self.record.get("num_records")
+        if self.first == 0 or began in (None, len(source)):
+            return None
+        return (
+            f"Warning: the run began with {began} records, and there are {len(source)} now: from here on it sees other batches "
+            "than it would have."
         )
 
     def skipped(self, batch: ClipBatch) -> None:

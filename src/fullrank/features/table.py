@@ -20,6 +20,8 @@ from fullrank.types import FeatureTable
 FORMAT = 1
 """raised when a reader of the old form would misread the new one"""
 SPACES = ("representation", "embedding", "embedding_normalized")
+OF_A_RUN = "features"
+"""where training leaves the features of a run"""
 _BLOCK_ROWS = 65536
 
 
@@ -63,9 +65,15 @@ def read_table(folder: str | Path) -> FeatureTable:
 
 
 def table_of(path: str | Path) -> tuple[FeatureTable, str] | None:
-    """The table that "FOLDER" or "FOLDER#embedding" names, and the space ("": all of it); None where it is no table."""
-    folder, _, space = (str(path), "", "") if Path(path).exists() else str(path).rpartition("#")
-    return (read_table(folder), space) if (Path(folder) / "manifest.json").exists() else None
+    """The table that "FOLDER" or "FOLDER#embedding" names, and the space ("": all of it); None where it is no table.
+
+    FOLDER may be a run whose training left features.
+    """
+    named, _, space = (str(path), "", "") if Path(path).exists() else str(path).rpartition("#")
+    for folder in (Path(named), Path(named) / OF_A_RUN):
+        if (folder / "manifest.json").exists():
+            return read_table(folder), space
+    return None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

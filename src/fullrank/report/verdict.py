@@ -4,7 +4,7 @@ Enters: a run. Leaves: ``Verdict``, from its final features where they are there
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from typing import Any
 
@@ -33,6 +33,7 @@ WORDS = {
     "cluster": "collapse to clusters",
     "complete": "complete collapse",
 }
+FINE = ("healthy", "mean_shift", "untrained")
 HEALTHY_MEANS = "Healthy says that nothing has collapsed. How good the encoder is, its neighbours and accuracies tell."
 ROWS = (
     ("n", "rows measured (n)"),
@@ -61,6 +62,10 @@ class Verdict:
     sentence: str
     read_from: str = ""
     remarks: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """{space: kind}"""
+    training: str = ""
+    """the remark that training shows something else, where it does"""
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """{space: {measure: value}} that the sentence was read from"""
     spectra: Mapping[str, Spectrum] = field(default_factory=dict)
@@ -123,11 +128,17 @@ def _of_features(run: Run) -> Verdict:
         for space, analysis in analyses.items()
     }
     spectra = {space: analysis.unit for space, analysis in analyses.items()}
-    return _diagnosed(run, found, said, spectra, time_remark(*times))
+    verdict = _diagnosed(run, found, said, spectra, (time_remark(*times),))
+    training = training_says(run, verdict.kinds)
+    return replace(verdict, training=training, remarks=(*verdict.remarks, training)) if training else verdict
 
 
 def _diagnosed(
-    run: Run, spaces: Mapping[str, Mapping[str, Any]], read_from: str, spectra: Mapping[str, Spectrum], remark: str = ""
+    run: Run,
+    spaces: Mapping[str, Mapping[str, Any]],
+    read_from: str,
+    spectra: Mapping[str, Spectrum],
+    more: tuple[str, ...] = (),
 ) -> Verdict:
     from fullrank.spectrum.diagnosis import diagnose
 
@@ -152,10 +163,42 @@ def _diagnosed(
         kind=shown["kind"] if shown else found.verdict,
         sentence=f"{shown['sentence']} {found.sentence}" if shown else found.sentence,
         read_from=read_from,
-        remarks=(*limits, *found.warnings, *([remark] if remark else []), *advice, *absent, *_alarms(run)),
+        kinds=dict(found.kinds),
+        remarks=(*limits, *found.warnings, *filter(None, more), *advice, *absent, *_alarms(run)),
         spaces=known,
         spectra=spectra,
     )
+
+
+def training_says(run: Run, kinds: Mapping[str, str]) -> str:
+    """What the last spectrum of training says where that is not what the features say; empty where both agree.
+
+    ``kinds``: of the features, by space. Training sees the statistics of each batch, evaluation BatchNorm's
+    running averages: after few steps these are not yet those of any batch, and a collapsed batch may be spread by them.
+    """
+    from fullrank.spectrum.diagnosis import diagnose
+
+    standing = dict(run.summary.get("collapsed") or {})
+    if standing and all(kind in FINE for kind in kinds.values()):
+        name, began = next(iter(standing.items()))
+        return f"Training disagrees: its alarm of the {name.replace('_', ' ')}, begun at step {began:,}, stood to the end."
+    full = [line for line in run.spectrum if line.get("kind") == "full" and line.get("spaces")]
+    if not full or run.training_steps == 0:
+        return ""
+    measured = {space: values for space, values in full[-1]["spaces"].items() if space in kinds}
+    try:
+        then = diagnose(measured, healthy_std=_healthy_std(run)).kinds
+    except (DataError, SettingError):
+        return ""
+    for space, kind in then.items():
+        if (kind in FINE) != (kinds[space] in FINE):
+            n, step = measured[space]["n"], full[-1]["step"]
+            return (
+                f"Training disagrees: its last {n} rows, with the statistics of their batches, show the {space} as "
+                f"{WORDS.get(kind, kind)} at step {step:,}. Evaluation uses BatchNorm's running averages; "
+                "after few steps, or of a collapsed batch, they are no usual ones."
+            )
+    return ""
 
 
 def _healthy_std(run: Run) -> float | None:
