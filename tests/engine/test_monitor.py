@@ -275,3 +275,21 @@ def test_rings_of_views_belong_together_and_leave_out_what_is_not_finite():
     assert pairs is not None
     assert pairs.shape == (6, 2, 2)
     assert rings.pairs("representation") is None
+
+
+def test_after_a_resume_spectra_wait_for_rows(tmp_path, memory_source, vicreg_settings):
+    """32 records in steps of 8: at the fourth step after the resume the buffer has seen as many as there are."""
+    config = vicreg_settings(out=tmp_path / "run", max_steps=12, monitor=MonitorConfig(max_share=1.0))
+
+    class Stop:
+        def on_step(self, event):
+            return "enough" if event.ctx.step == 5 else None
+
+        def on_end(self, summary):
+            pass
+
+    train(config, source=memory_source(), observers=(Stop(),))
+    train(resume=tmp_path / "run", source=memory_source())
+    lines = [row for row in read_lines(tmp_path / "run" / "spectrum.jsonl") if row["kind"] == "full" and row["step"] > 5]
+    assert [row["step"] for row in lines][:1] == [9]
+    assert min(row["spaces"]["embedding"]["n"] for row in lines) >= 32

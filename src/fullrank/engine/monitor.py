@@ -53,7 +53,9 @@ class CollapseMonitor:
     stays within ``max_share`` of the training time, and at the last step. ``num_records``: of the training data; rows that sit
     at few points are looked for among half as many, so that a record seen twice is no point. A line of kind "full" of
     spectrum.jsonl: {"step", "kind", "seconds", "spent_seconds", "spaces": {feature: measures}, "views": {"1": {feature:
-    measures}}, "stages": {stage: measures}, "held_out": {"spaces", "losses", "metrics"}}, the last three where there are any.
+    measures}}, "stages": {stage: measures}, "held_out": {"spaces", "losses", "metrics"}}, the last three where there are any;
+    among the measures "eigenvalues" are those of L2-normalised rows. After a resume, spectra wait until the buffer has as many
+    rows as there are records, or is full; the last is taken all the same.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class CollapseMonitor:
         self._fresh = 0
         self._steps = 0
         self._told_interval = False
+        self._resumed = resume_step is not None
 
     def on_step(self, event: StepEvent) -> str | None:
         """Measure what is due; return a sentence when training is to stop."""
@@ -95,7 +98,9 @@ class CollapseMonitor:
             alarm = self._cheap(event, {name: x[:, 0] for name, x in batches.items()}, start)
         self.watched_seconds += event.step_seconds
         last = event.ctx.step >= event.ctx.total_steps
-        if self.rings.filled and (last or self._fits()):
+        # of a few rows after a resume the rank would fall beside that of many before it, which is no collapse
+        ready = not self._resumed or self.rings.hold(self.num_records)
+        if self.rings.filled and (last or (ready and self._fits())):
             raised, best = self._full(event)
             alarm = alarm or raised
         event.notes["ranks"] = {space: m["effective_rank"] for space, m in self.latest.items() if space in SPACES}

@@ -87,6 +87,10 @@ class Rings:
             found += 3 * (n * d * min(n, d) + 10 * min(n, d) ** 3)
         return found
 
+    def hold(self, count: int) -> bool:
+        """Whether each has so many rows, or as many as it can."""
+        return all(ring.used >= min(count, ring.rows) for ring in self.by_place.values())
+
     @property
     def filled(self) -> bool:
         """Whether a spectrum can be computed."""
