@@ -10,7 +10,7 @@ from fullrank.checkpoint.encoder import Encoder, build_method
 from fullrank.checkpoint.export import example, export
 from fullrank.checkpoint.imported import ImportedEncoder, load_imported
 from fullrank.config import BackboneConfig
-from fullrank.errors import SettingError
+from fullrank.errors import SettingError, StorageError
 
 
 def warm(module):
@@ -68,6 +68,20 @@ def test_safetensors_hold_the_backbone(tmp_path, vicreg_settings) -> None:
     export(encoder, "safetensors", tmp_path / "x.safetensors")
     back = load_file(tmp_path / "x.safetensors")
     assert all(torch.equal(back[key], tensor) for key, tensor in encoder.backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("to", ["safetensors", "torchvision"])
+def test_a_file_follows_the_umask_and_one_that_cannot_be_is_said(tmp_path, vicreg_settings, to) -> None:
+    encoder = trained(vicreg_settings)
+    (tmp_path / "usual").touch()
+    export(encoder, to, tmp_path / "x")
+    assert (tmp_path / "x").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    with pytest.raises(StorageError, match="usual/x must be a place to write to"):
+        export(encoder, to, tmp_path / "usual" / "x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="folder must be a place to write to. Got 'Is a directory'"):
+        export(encoder, to, tmp_path / "folder")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "usual", "x"]
 
 
 def test_onnx_gives_representation_and_embedding_for_any_batch(tmp_path, vicreg_settings, caplog) -> None:

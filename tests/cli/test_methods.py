@@ -22,6 +22,7 @@ def test_table_lists_every_method_with_its_paper(tmp_path, capsys):
         assert row["what_prevents_collapse"]
         assert "Data flow" not in row["idea"] + row["what_prevents_collapse"]
     assert "2105.04906" in rows["vicreg"]["paper"]
+    assert rows["mae"]["paper"] == "He et al., CVPR 2022, arXiv 2111.06377; clips: VideoMAE, Tong et al., 2022"
     assert rows["moco_v2"]["title"].startswith("MoCo v2")
     assert rows["supervised"]["paper"] == "-"
 

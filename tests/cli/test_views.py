@@ -21,13 +21,16 @@ def pictures(tmp_path):
     return folder
 
 
-def test_views_of_a_folder_of_images(pictures, tmp_path):
+def test_views_of_a_folder_of_images(pictures, tmp_path, capsys):
     out, result = tmp_path / "views.png", tmp_path / "views.json"
     args = ["--method.augmentation.size-pixels", "32", "--records", "3", "--json", str(result)]
     assert main(["views", "simclr.images", "--data.path", str(pictures), "--out", str(out), *args]) == 0
     said = json.loads(result.read_text())
     assert said["groups"] == {"view": [3, 2, 3, 1, 32, 32]}
     assert len(said["records"]) == 3
+    assert said["names"] == [f"{record}.png" for record in said["records"]]
+    shown = capsys.readouterr().out
+    assert all(f"record {record}: {record}.png" in shown for record in said["records"])
     assert Image.open(out).size[0] > 2 * 96
 
 

@@ -175,5 +175,15 @@ def test_kinetics400_of_the_video_papers(name, batch, rate, epochs, frames, rate
 def test_unknown_recipes_name_the_nearest():
     with pytest.raises(SettingError, match="Did you mean 'vicreg.video'"):
         recipe("vicreg.vidoe")
+    with pytest.raises(SettingError, match=r"Unknown recipe 'vicrg'. Did you mean 'vicreg'\?"):
+        recipe("vicrg")
     with pytest.raises(SettingError, match="Unknown recipe 'nothing'"):
         recipe("nothing")
+
+
+def test_the_name_of_a_method_tells_its_recipes_with_those_for_ones_own_data_first():
+    said = (
+        r"must be named METHOD.SETTING. Got vicreg; it has vicreg.video, vicreg.images, .*vicreg.tiny \(tiny is for tests\)\.$"
+    )
+    with pytest.raises(SettingError, match=said):
+        recipe("vicreg")

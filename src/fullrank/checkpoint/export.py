@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +53,19 @@ def export(encoder: Encoder | ImportedEncoder, to: str, out: Path, *, branch: st
     ``branch``: as in extraction; not given: what is evaluated. ``SettingError`` where the target has no such network, or where
     onnx is not installed.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # whether there can be a file is known before the work
         said = _onnx(encoder, branch, temporary) if to == "onnx" else _state_dict(encoder, branch, to, temporary)
         os.replace(temporary, out)
     except OSError as error:
-        raise StorageError(f"writing {out} failed: {error.strerror or error}. What was there before is intact.") from error
+        raise StorageError(
+            f"{out} must be a place to write to. Got '{error.strerror or error}'; choose another file."
+        ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what could not be written says more than what could not be taken away
+            temporary.unlink(missing_ok=True)
     return said
 
 
@@ -118,10 +122,15 @@ def _pytorchvideo(backbone: nn.Module, out: Path, classifier: nn.Module | None) 
 
 
 def _safetensors(backbone: nn.Module, out: Path, metadata: dict[str, str]) -> list[str]:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    state = _plain(backbone)
-    save_file(state, out, metadata=metadata)
+    state, mode = _plain(backbone), out.stat().st_mode
+    try:
+        save_file(state, out, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
+    out.chmod(mode)  # save_file makes a file of its own that nobody else can read
     return [f"{len(state)} tensors with our keys"]
 
 

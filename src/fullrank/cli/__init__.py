@@ -30,7 +30,17 @@ def _overview() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 success, 2 a user's mistake, 1 a failure of the machine or the run."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()  # now, and not when Python ends: there nobody could catch that the reader has gone
+    except BrokenPipeError:  # as after `fullrank --help | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -49,13 +59,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"fullrank: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            print(f"fullrank: writing failed: {error.strerror} ({error.filename or 'unknown file'}).", file=sys.stderr)
-            return 1
-        if error.errno == errno.EPIPE:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and (error.errno is None or error.filename is None):
+            raise  # not about a file of the user's: a bug, or a pipe whose reader has gone
+        place = "The output" if error.filename is None else error.filename
+        what = f"{place} must be a place that can be read and written. Got '{error.strerror}'"
+        print(f"fullrank: {what}; {'make room or ' if full else ''}choose another place.", file=sys.stderr)
+        return 1 if full else 2
     except KeyboardInterrupt:
         print("fullrank: interrupted.", file=sys.stderr)
         return 130

@@ -1,11 +1,13 @@
 """What all commands share: parsing with tyro, tables for people, --json for programs."""
 
 import difflib
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +21,9 @@ from fullrank.errors import SettingError, StorageError
 A = TypeVar("A")
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 """a flag that takes a file or folder, or is left out; its help shows one word and not both types"""
+WORDS = {"INT": "a whole number", "FLOAT": "a number", "STR": "a word", "PATH": "a path"}
+"""how tyro's help names a type: how a sentence does"""
+_WRONG_TYPE = re.compile(r"Error parsing (--\S+): no type matching (.+?) could be instantiated from (\[.*?\])\. Got errors")
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 """for results; into a file or a pipe, tables are wide"""
 notes = Console(stderr=True, highlight=False)
@@ -50,20 +55,57 @@ def parse(
     description: str | None = None,
     own: Sequence[str] = ("--json",),
 ) -> A:
-    """Typed arguments; a mistake prints one box that names the nearest flag and ends with exit code 2.
+    """Typed arguments; a mistake is one sentence, or one box that names the nearest flag, and ends with exit code 2.
 
     ``own``: flags that the command takes itself, so that tyro does not know them and cannot name them.
     """
     extra: dict[str, Any] = {} if default is None else {"default": default}
+    said = io.StringIO()
     try:
-        given: A = tyro.cli(kind, args=list(argv), prog=prog, description=description, **extra)
+        with redirect_stderr(said):
+            given: A = tyro.cli(kind, args=list(argv), prog=prog, description=description, **extra)
+    except SettingError as error:
+        raise SettingError(with_flag(str(error), argv)) from None
     except SystemExit as ended:
+        if wrong := wrong_type(said.getvalue(), prog):
+            raise SettingError(wrong) from None
+        sys.stderr.write(said.getvalue())
         if ended.code:
             _name_nearest(argv, own)
         raise
+    sys.stderr.write(said.getvalue())
     if isinstance(file := getattr(given, "json", None), Path):
         check_json(file)
     return given
+
+
+def with_flag(sentence: str, argv: Sequence[str]) -> str:
+    """A sentence about a setting that is wrong, with the flag that set it in place of the setting's name.
+
+    >>> with_flag("max_steps is wrong: it is odd. Got 3.", ["--max-steps", "3"])
+    '--max-steps is wrong: it is odd. Got 3.'
+    >>> with_flag("augmentation.hue is wrong: it is odd. Got 3.", ["--method.augmentation.hue=3"])
+    '--method.augmentation.hue is wrong: it is odd. Got 3.'
+    """
+    setting, wrong, rest = sentence.partition(" is wrong: ")
+    name = re.sub(r"(\.\d+)+$", "", setting).replace("_", "-")  # a part of a tuple is set by the tuple's flag
+    for flag in (item.partition("=")[0] for item in argv if wrong and item.startswith("--")):
+        if f".{flag[2:]}".replace("_", "-").endswith(f".{name}"):
+            return f"{flag}{wrong}{rest}"
+    return sentence
+
+
+def wrong_type(box: str, prog: str) -> str | None:
+    """The sentence for tyro's ``box`` about a value that none of a flag's types takes; None where it says something else."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m|│", " ", box).split())
+    found = _WRONG_TYPE.search(text)
+    if found is None:
+        return None
+    flag, types, values = found.groups()
+    kinds = sorted(types.replace("{", "").replace("}", "").split("|"), key=lambda kind: kind == "None")
+    takes = ", or ".join(" and ".join(WORDS.get(word, word) for word in kind.split()) for kind in kinds)
+    got = " ".join(re.findall(r"'([^']*)'", values)) or values
+    return f"{flag} must be {takes}. Got {got}; `{prog} --help` explains every flag."
 
 
 def _name_nearest(argv: Sequence[str], own: Sequence[str]) -> None:
@@ -84,6 +126,8 @@ def nearest(flag: str, own: Sequence[str]) -> str:
 
 def check_json(path: Path) -> None:
     """``SettingError`` where ``path`` cannot become a file: said before the work, and not after it."""
+    if str(path) == "-":
+        raise SettingError("--json must name a file. Got -; name a file, such as result.json.")
     if path.is_dir():
         raise SettingError(
             f"--json must name a file. Got the folder {path}; name a file in it, such as {path / 'result.json'}."

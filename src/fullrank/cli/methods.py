@@ -137,7 +137,7 @@ def _summary(name: str, method: "type[Method]") -> dict[str, Any]:
         "title": first[1] if first else text.split("\n")[0],
         "idea": said.get("Idea", ""),
         "what_prevents_collapse": said.get("What prevents collapse", ""),
-        "paper": first[2] if first else "-",
+        "paper": first[2].replace(" (", ", ").replace(")", "") if first else "-",
     }
 
 

@@ -39,6 +39,8 @@ def main(argv: Sequence[str]) -> None:
     _check_suffix(out)
     drawn = _operators(config, out) if gallery else _sheet(config, out, count)
     console.print(f"{drawn['what']}: {out}", markup=False)
+    for number, name in zip(drawn["records"], drawn["names"], strict=True):
+        console.print(f"  record {number}: {name}", markup=False)
     write_json(json_path, {"file": str(out), **drawn})
 
 
@@ -69,8 +71,8 @@ def _config(rest: list[str]) -> RunConfig[Any]:
     return parse(type(default), rest[1:], f"fullrank views {name}", default=default, own=own)
 
 
-def _first_batch(config: RunConfig[Any], count: int) -> tuple[Any, Any]:
-    """The plan of the method, and ``count`` records of the first batch that training would see."""
+def _first_batch(config: RunConfig[Any], count: int) -> tuple[Any, Any, list[str]]:
+    """The plan of the method, ``count`` records of the first batch that training would see, and their names."""
     from fullrank.checkpoint.encoder import method_name
     from fullrank.data.clips import clip_spec
     from fullrank.data.loader import Loader
@@ -91,7 +93,8 @@ def _first_batch(config: RunConfig[Any], count: int) -> tuple[Any, Any]:
         num_workers=0,
         sampling=plan.sampling,
     )
-    return plan, next(itertools.islice(loader.batches(0), 1))
+    batch = next(itertools.islice(loader.batches(0), 1))
+    return plan, batch, [source.record_ids[i] for i in batch.index.tolist()]
 
 
 def _sheet(config: RunConfig[Any], out: Path, count: int) -> dict[str, Any]:
@@ -100,11 +103,12 @@ def _sheet(config: RunConfig[Any], out: Path, count: int) -> dict[str, Any]:
     from fullrank.views.gallery import contact_sheet
     from fullrank.views.plan import make_views
 
-    plan, batch = _first_batch(config, count)
+    plan, batch, names = _first_batch(config, count)
     views = make_views(batch, plan, config.seed, torch.device("cpu"))
     contact_sheet(views, plan, out)
     groups = {name: list(pixels.shape) for name, pixels in views.pixels.items()}
-    drawn = {"what": f"views of {len(batch.index)} records", "records": batch.index.tolist(), "groups": groups}
+    what, records = f"views of {len(batch.index)} records", batch.index.tolist()
+    drawn = {"what": what, "records": records, "names": names, "groups": groups}
     hidden = {name: int(mask[0, 0].sum()) for name, mask in views.masks.items()}
     targets = {name: values.tolist() for name, values in views.targets.items()}
     return drawn | {key: value for key, value in (("hidden_patches", hidden), ("targets", targets)) if value}
@@ -113,12 +117,12 @@ def _sheet(config: RunConfig[Any], out: Path, count: int) -> dict[str, Any]:
 def _operators(config: RunConfig[Any], out: Path) -> dict[str, Any]:
     from fullrank.views.gallery import operator_gallery, operators
 
-    _, batch = _first_batch(config, 1)
+    _, batch, names = _first_batch(config, 1)
     height, width = batch.sizes[0, 0].tolist()
     frames = batch.frames[0, 0, :, :height, :width].numpy()
     middle = len(frames) // 2
     clips = [frames[middle : middle + 1]] if len(frames) == 1 else [frames[middle : middle + 1], frames]
     operator_gallery(clips, out, seed=config.seed)
     record = int(batch.index[0])
-    names = list(operators(config.data.canvas_pixels))
-    return {"what": f"ten operators on record {record}", "records": [record], "operators": names}
+    of = list(operators(config.data.canvas_pixels))
+    return {"what": f"ten operators on record {record}", "records": [record], "names": names, "operators": of}

@@ -5,7 +5,7 @@ Third parties add theirs by the entry-point group ``fullrank.recipes``.
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -43,7 +43,16 @@ def recipe(name: str) -> RunConfig[Any]:
     method, _, function = name.partition(".")
     found = _functions(method) if method in methods() else {}
     if function not in found:
-        known = available()
-        hint = did_you_mean(name, known) or (f" {method} has: {', '.join(found)}." if found else "")
+        if found and not function:
+            raise SettingError(f"A recipe must be named METHOD.SETTING. Got {name}; it has {_listed(method, found)}.")
+        near = did_you_mean(name, available() if function else methods())
+        hint = near or (f" {method} has: {', '.join(found)}." if found else "")
         raise SettingError(f"Unknown recipe '{name}'.{hint} `fullrank recipes` lists them.")
     return found[function]()
+
+
+def _listed(method: str, functions: Iterable[str]) -> str:
+    """A method's recipes as one reads them: for one's own videos and images first, and what is only for tests last."""
+    order = {"video": 0, "images": 1, "tiny": 3}
+    names = [f"{method}.{name}" for name in sorted(functions, key=lambda name: order.get(name, 2))]
+    return ", ".join(names) + (" (tiny is for tests)" if f"{method}.tiny" in names else "")
