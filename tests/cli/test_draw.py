@@ -70,6 +70,30 @@ def test_plain_files_with_and_without_classes(tmp_path: Path, capsys: pytest.Cap
     assert "must be representation for plain files" in said(capsys, *both, "--space", "embedding")
 
 
+def test_tables_without_labels_are_drawn_in_one_colour(
+    tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat, numbers = tmp_path / "flat", tmp_path / "o.json"
+    write_table(
+        flat,
+        representation=RNG.normal(size=(30, 6)).astype(np.float32),
+        embedding=None,
+        labels={},
+        record=np.arange(30),
+        start_seconds=np.zeros(30),
+        record_ids=[f"video {i}" for i in range(30)],
+        classes={},
+        manifest={"checkpoint_hash": "flat", "data_fingerprint": "d", "settings_hash": "s", "branch": None},
+    )
+    draw = ["project", str(flat), "--method", "pca", "--out", str(tmp_path / "x.png")]
+    assert main([*draw, "--json", str(numbers)]) == 0
+    assert "30 records in one colour, because they have no labels" in capsys.readouterr().out
+    assert set(json.loads(numbers.read_text())["class"]) == {"rows"}
+    assert "--classes must be left out where the tables have no labels. Got 2" in said(capsys, *draw, "--classes", "2")
+    assert "flat must have the label 'action'" in said(capsys, *draw, "--label", "action")
+    assert "They have one: action; flat: none" in said(capsys, "project", str(tables / "one"), *draw[1:])
+
+
 def test_an_array_of_a_file_or_table_can_be_named(tables: Path, tmp_path: Path) -> None:
     a, b = RNG.normal(size=(20, 5)), RNG.normal(size=(20, 3))
     np.savez(tmp_path / "two.npz", a=a, b=b)

@@ -134,6 +134,11 @@ def test_the_command(checkpoint, video_folder, tmp_path, capsys) -> None:
     said = capsys.readouterr().out
     assert "facebookresearch/moco: MoCo v2, certain" in said
     assert "1 x 1 views of each record" in said
+    assert "12 views of 12 records" in said
+    assert main(command) == 0
+    assert "unchanged: the table was there already" in capsys.readouterr().out
+    assert main([*command, "--num-crops", "3"]) == 2
+    assert "--out must be a new folder or hold features of the same run" in capsys.readouterr().err
     assert json.loads((tmp_path / "out.json").read_text())["embedding"] == 8
     assert main([*command, "--branch", "momentum"]) == 2
     assert "branch must be one of own for this file" in capsys.readouterr().err

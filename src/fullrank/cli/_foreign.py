@@ -19,8 +19,10 @@ READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers
 def extract_file(path: Path, args: "Args", command: str, json_path: str | None) -> None:
     """Load, prepare as its codebase does, encode, and write the table."""
     from fullrank.checkpoint.imported import load_imported
+    from fullrank.cli.extract import UNCHANGED, counted
     from fullrank.data.open import open_source
     from fullrank.features.foreign import PER_RECORD, extract_imported
+    from fullrank.features.write import stamp
 
     _check(args)
     encoder = load_imported(path, args.layout, args.device, args.config)
@@ -36,7 +38,7 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
         )
         for caution in cautions(encoder):
             console.print(caution, markup=False)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), stamp(args.out)
     table = extract_imported(
         encoder,
         source,
@@ -48,22 +50,26 @@ def extract_file(path: Path, args: "Args", command: str, json_path: str | None) 
         branch=args.branch,
         bf16=args.bf16,
         command=command,
+        replace=False,
     )
     if not first:
         return
     skipped = table.manifest["skipped"]
     embedding = None if table.embedding is None else table.embedding.shape[1]
+    records, after = len(source) - len(skipped), stamp(args.out)
+    took = UNCHANGED if before == after else f"{time.perf_counter() - start:.1f} s"
     kind = "none" if embedding is None else f"{embedding} (as the head gives it, and embedding_normalized)"
     console.print(
-        f"{len(table.record)} views of {len(source)} records to {args.out} (means of each record in {args.out / PER_RECORD}): "
+        f"{counted(len(table.record), 'view')} of {counted(records, 'record')} to {args.out} "
+        f"(means of each record in {args.out / PER_RECORD}): "
         f"representation {table.representation.shape[1]}, embedding {kind}, labels {', '.join(table.labels) or 'none'}, "
-        f"{time.perf_counter() - start:.1f} s",
+        f"{took}",
         markup=False,
     )
     for item in skipped:
         console.print(f"left out: {item['record']}: {item['reason']}", markup=False)
     found: dict[str, Any] = {"out": str(args.out), "per_record": str(args.out / PER_RECORD), "rows": len(table.record)}
-    found |= {"records": len(source), "views": [clips, crops], "skipped": skipped}
+    found |= {"records": records, "views": [clips, crops], "skipped": skipped}
     found |= {
         "caution": encoder.found.caution,
         "representation": table.representation.shape[1],

@@ -19,6 +19,9 @@ READ = ("path", "name", "split", "limit", "cache", "cache_max_gib", "num_workers
 """data settings that may differ from the run's own; the others decide what a clip is, so that they stay as in training"""
 
 
+UNCHANGED = "unchanged: the table was there already"
+
+
 class Args(Settings):
     """Options of `fullrank extract RUN`."""
 
@@ -70,6 +73,7 @@ def main(argv: list[str]) -> None:
     from fullrank.data.open import open_source
     from fullrank.features.extract import ALL, extract
     from fullrank.features.table import branch_folder, other_branches
+    from fullrank.features.write import stamp
 
     encoder = load(str(run), args.device)
     branches = type(encoder.method).branches
@@ -77,7 +81,7 @@ def main(argv: list[str]) -> None:
         near = did_you_mean(str(args.branch), [*branches, ALL])
         raise SettingError(f"branch must be one of {', '.join(branches)}, or all, for this method. Got {args.branch}.{near}")
     source = open_source(data_of(args.data, encoder.config.data))
-    start = time.perf_counter()
+    start, before = time.perf_counter(), stamp(args.out)
     table = extract(
         encoder,
         source,
@@ -90,17 +94,20 @@ def main(argv: list[str]) -> None:
         device=args.device,
         bf16=args.bf16,
         command="fullrank extract " + " ".join(argv),
+        replace=False,
     )
     seconds, skipped = time.perf_counter() - start, table.manifest["skipped"]
+    took = UNCHANGED if before == stamp(args.out) else f"{seconds:.1f} s"
+    records = len(source) - len(skipped)
     others = other_branches(args.out) if args.branch == ALL else {}
     tables = {args.out: table} | {branch_folder(args.out, name): other for name, other in others.items()}
     for place, one in tables.items():
         rows, width = one.representation.shape
-        embedding = "none" if one.embedding is None else f"{one.embedding.shape[1]}"
+        embedding = "none" if one.embedding is None else one.embedding.shape[1]
         branch = f"{one.manifest.get('encoded', 'student')}, " if others else ""
         console.print(
-            f"{rows} rows of {len(source)} records to {place}: {branch}representation {width}, embedding {embedding}, "
-            f"labels {', '.join(one.labels) or 'none'}, {seconds:.1f} s",
+            f"{counted(rows, 'row')} of {counted(records, 'record')} to {place}: {branch}representation {width}, "
+            f"embedding {embedding}, labels {', '.join(one.labels) or 'none'}, {took}",
             markup=False,
         )
     for item in skipped:
@@ -111,13 +118,22 @@ def main(argv: list[str]) -> None:
         {
             "out": str(args.out),
             "rows": len(table.representation),
-            "records": len(source),
+            "records": records,
             "representation": table.representation.shape[1],
-            "embedding": "none" if table.embedding is None else f"{table.embedding.shape[1]}",
+            "embedding": None if table.embedding is None else table.embedding.shape[1],
             "branches": {branch: place for place, branch in said.items()},
             "skipped": skipped,
         },
     )
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "row"), counted(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _check_own(args: Args) -> None:

@@ -23,6 +23,8 @@ ABOUT = (
 )
 PREFERRED = ("label", "digit")
 """label sets that are taken where --label is not given and a table has several"""
+OF_ROWS = "class"
+"""label set of what has none of its own: plain files, and tables without labels"""
 FLOAT32_MAX = 3.4e38
 """as which features are drawn"""
 
@@ -70,6 +72,9 @@ def main(argv: Sequence[str]) -> None:
     names = names_of(args.inputs, args.labels)
     tables = {name: _table(path, args) for name, path in zip(names, args.inputs, strict=True)}
     _check_rows([(path, table) for path, table in zip(args.inputs, tables.values(), strict=True) if not table.manifest])
+    unlabelled = args.label is None and not any(table.labels for table in tables.values())
+    if unlabelled:
+        tables = _in_one_colour(tables, args)
     label = args.label or _label(tables)
     chosen = select(tables, label=label, space=args.space, num_classes=_wanted(args), rows=args.rows, seed=args.seed)
     drawn, said = [], {}
@@ -81,9 +86,8 @@ def main(argv: Sequence[str]) -> None:
     several = chosen.classes if len(chosen.classes) > 1 else ()
     figure = maps.figure(drawn, chosen.member, several, width_inches=style.WIDTHS[args.width])
     style.save(figure, args.out)
-    _io.console.print(
-        f"{len(chosen.records)} records of {label}: {', '.join(chosen.classes)}\nfigure: {args.out}", markup=False
-    )
+    shown = "in one colour, because they have no labels" if unlabelled else f"of {label}: {', '.join(chosen.classes)}"
+    _io.console.print(f"{len(chosen.records)} records {shown}\nfigure: {args.out}", markup=False)
     body: dict[str, Any] = {
         "method": args.method,
         "seed": args.seed,
@@ -126,11 +130,11 @@ def _plain(path: Path, args: Arguments) -> "FeatureTable":
     return FeatureTable(
         representation=np.asarray(features, np.float32),
         embedding=None,
-        labels={"class": numbers},
+        labels={OF_ROWS: numbers},
         record=np.arange(len(features)),
         start_seconds=np.zeros(len(features)),
         record_ids=[f"row {i:06d}" for i in range(len(features))],
-        classes={"class": classes},
+        classes={OF_ROWS: classes},
         manifest={},
     )
 
@@ -217,6 +221,21 @@ def _label(tables: "Mapping[str, FeatureTable]") -> str:
         raise SettingError(f"the tables must have a label set in common, to choose classes from. They have {have}.")
     usual = [name for name in PREFERRED if name in common]
     return (usual or common)[0]
+
+
+def _in_one_colour(tables: "Mapping[str, FeatureTable]", args: Arguments) -> "dict[str, FeatureTable]":
+    """Tables without labels, all of whose records become one class."""
+    import numpy as np
+
+    if args.classes:
+        raise SettingError(
+            f"--classes must be left out where the tables have no labels. Got {' '.join(args.classes)}; extract the features "
+            "of labelled data."
+        )
+    return {
+        name: replace(one, labels={OF_ROWS: np.zeros(len(one.record), np.int64)}, classes={OF_ROWS: ["rows"]})
+        for name, one in tables.items()
+    }
 
 
 def _map(name: str, chosen: "Selection", args: Arguments) -> tuple[Any, dict[str, Any]]:

@@ -75,10 +75,9 @@ def _train(argv: list[str], errors: TextIO | None = None) -> None:
     if int(os.environ.get("RANK", "0")):
         return
     console.print(f"{result.steps} steps, {result.summary['clips_per_second']:.0f} clips/s, run folder {result.folder}")
-    if result.summary["skipped"]:
-        console.print(
-            f"{result.summary['skipped']} files could not be read; see {result.folder / 'skipped.jsonl'}", markup=False
-        )
+    if count := result.summary["skipped"]:
+        files = f"{count} file{'s' * (count != 1)} could not be read while training"
+        console.print(f"{files}; see {result.folder / 'skipped.jsonl'}", markup=False)
     summary = {"folder": str(result.folder), **result.summary}
     if result.stopped in ("interrupted", "terminated"):
         write_json(json_path, summary)

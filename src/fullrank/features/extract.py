@@ -20,7 +20,7 @@ from fullrank.data.open import open_source
 from fullrank.data.source import Source
 from fullrank.errors import DataError
 from fullrank.features.table import branch_folder, is_current, read_table
-from fullrank.features.write import TableWriter
+from fullrank.features.write import TableWriter, check_same
 from fullrank.types import ClipBatch, ClipSpec, FeatureTable
 from fullrank.views.plan import center_views
 
@@ -42,11 +42,13 @@ def extract(
     device: str = "cpu",
     bf16: bool = False,
     command: str | None = None,
+    replace: bool = True,
 ) -> FeatureTable:
     """Encode ``num_clips`` evenly spaced clips of every record and write the table to ``out``.
 
     float32 unless ``bf16``; the centre crop of each frame; unreadable files are left out and named in the manifest. A table
-    that is there already with the same hashes is read instead. ``DataError`` where nothing could be read.
+    that is there already with the same hashes is read instead; one with others is replaced, or with ``replace`` False a
+    ``SettingError``. ``DataError`` where nothing could be read.
 
     ``branch`` "all" decodes once for every branch that the method has: the table of what the paper evaluates goes to ``out``
     and is returned, those of the others to ``out``-<branch> (``features.table.branch_folder``).
@@ -57,6 +59,9 @@ def extract(
     branches = encoder.method.branches
     wanted = {None: out} | {name: branch_folder(out, name) for name in branches[1:]} if branch == ALL else {branch: out}
     keys = {name: manifest_key(encoder, source, num_clips=num_clips, branch=name, bf16=bf16) for name in wanted}
+    if not replace:
+        for name, key in keys.items():
+            check_same(wanted[name], key | {"encoded": encoder.method.resolve_branch(name)})
     current = all(is_current(wanted[name], key) for name, key in keys.items())
     if current and (not thumbnails or (out / "thumbnails.npy").exists()):
         return read_table(out)

@@ -33,7 +33,7 @@ from fullrank.data.source import Source
 from fullrank.data.workers import in_processes
 from fullrank.errors import DataError, MediaError, StorageError
 from fullrank.features.table import is_current, per_record, read_table
-from fullrank.features.write import TableWriter, write_table
+from fullrank.features.write import TableWriter, check_same, write_table
 from fullrank.types import FeatureTable, Preparation
 
 PART_VIEWS = 64
@@ -62,13 +62,14 @@ def extract_imported(
     branch: str | None = None,
     bf16: bool = False,
     command: str | None = None,
+    replace: bool = True,
 ) -> FeatureTable:
     """Encode ``clips`` x ``crops`` views of every record (not given: as many as the codebase tests with), write ``out``.
 
     A row is a view: representation, embedding as the head gives it, and the same L2-normalised (``embedding_normalized``);
     ``out``/per_record has their means over each record's views. ``batch_size`` counts views (not given: 4 on a CPU, 32
-    elsewhere). Unreadable files are left out and
-    named in the manifest. ``DataError`` where nothing could be read.
+    elsewhere). Unreadable files are left out and named in the manifest. Without ``replace``, ``SettingError`` where ``out`` holds
+    features of something else. ``DataError`` where nothing could be read.
     """
     out, how = Path(out), encoder.preparation
     clips, crops = clips or how.clips, crops or how.crops
@@ -80,6 +81,8 @@ def extract_imported(
         "branch": branch,
     }
     tables = (out, out / PER_RECORD)
+    if not replace:
+        check_same(out, key | {"encoded": branch or OWN})
     if all(is_current(table, key) for table in tables):
         return read_table(out)
     device = next(encoder.network.parameters()).device.type

@@ -211,6 +211,28 @@ def _check_replaceable(folder: Path) -> None:
         raise SettingError(f"features must go into a folder. Got the file {folder}; choose another name.")
 
 
+def stamp(folder: str | Path) -> int | None:
+    """Tells whether the table in ``folder`` is written again between two calls; None where there is none."""
+    manifest = Path(folder) / "manifest.json"
+    return manifest.stat().st_mtime_ns if manifest.is_file() else None
+
+
+def check_same(folder: Path, key: Mapping[str, Any]) -> None:
+    """``SettingError`` where ``folder`` holds features of another checkpoint, branch, other data or settings than ``key``."""
+    if not (folder / "manifest.json").is_file() or not _is_manifest(folder):
+        return  # nothing, or what TableWriter refuses
+    manifest = read_manifest(folder)
+    parts = {"checkpoint_hash": "another checkpoint", "data_fingerprint": "other data"}
+    parts |= {"settings_hash": "other settings", "encoded": "another branch"}
+    other = [said for name, said in parts.items() if name in key and manifest.get(name, key[name]) != key[name]]
+    if other:
+        raise SettingError(
+            "--out must be a new folder or hold features of the same run, data and settings. Got "
+            f"{folder}, with features of {manifest.get('encoder', 'an unknown encoder')} ({', '.join(other)}); "
+            "choose another folder, or delete it."
+        )
+
+
 def _is_manifest(folder: Path) -> bool:
     try:
         return bool(read_manifest(folder))

@@ -14,10 +14,11 @@ from fullrank.data.source import Source
 from fullrank.evaluation.knn import knn_grouped
 from fullrank.features.extract import ALL, extract
 from fullrank.features.table import other_branches, per_record
+from fullrank.report.neighbours import num_votes
 from fullrank.report.page import report
 from fullrank.types import FeatureTable
 
-NEIGHBOURS = 20
+TOO_FEW = "too few records of a class for neighbours (every class has one)"
 AVERAGED = {"student", "teacher"}
 """branches of a method whose teacher is a moving average of the student"""
 
@@ -61,12 +62,13 @@ def finish(
 
 
 def _leave_one_out(table: FeatureTable) -> dict[str, Any]:
-    """{space: {label: accuracy}} where the data have labels: what the nearest other records know of them."""
+    """{space: {label: accuracy, or "problem"}} where the data have labels: what the nearest other records know of them."""
     found: dict[str, Any] = {}
     for space in ("representation", "embedding") if table.embedding is not None else ("representation",):
         features, labels, _ = per_record(table, space)
         for name, values in labels.items():
             if len(np.unique(values[values >= 0])) > 1:
-                near = knn_grouped(features, values, np.arange(len(values)), k=NEIGHBOURS)
-                found.setdefault(space, {})[f"{name}, kNN leave-one-out"] = near.as_dict()
+                k = num_votes(values)
+                near = knn_grouped(features, values, np.arange(len(values)), k=k).as_dict() if k else {"problem": TOO_FEW}
+                found.setdefault(space, {})[f"{name}, kNN leave-one-out"] = near
     return found

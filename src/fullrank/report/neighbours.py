@@ -16,6 +16,8 @@ from fullrank.types import FeatureTable
 
 NUM_QUERIES = 12
 NUM_NEIGHBOURS = 5
+MOST_VOTES = 20
+"""neighbours that vote where every class has more records than that"""
 CHUNK_ROWS = 65536
 SMALL_PIXELS = 48
 """thumbnails up to this side are stored without loss (they are enlarged on the page)"""
@@ -81,6 +83,20 @@ def _nearest_records(
         if len(rows) == NUM_NEIGHBOURS:
             break
     return Neighbours(query, rows, [float(cosines[row]) for row in rows])
+
+
+def num_votes(labels: NDArray[np.int64]) -> int:
+    """How many neighbours vote on the class of a record that is left out; 0 where no class has two records.
+
+    20, or fewer: one less than the smallest class has records. With more, the record's own class, which lacks the record,
+    would be outvoted by the others however good the features are. A class of one record can never win, and does not count.
+
+    >>> num_votes(np.repeat([0, 1, 2, 3], 6)), num_votes(np.repeat([0, 1], 300)), num_votes(np.array([0, 1, 2, -1, -1]))
+    (5, 20, 0)
+    """
+    _, counts = np.unique(labels[labels >= 0], return_counts=True)
+    several = counts[counts > 1]
+    return int(min(MOST_VOTES, several.min() - 1)) if len(several) else 0
 
 
 def thumbnails(features: Path, num_rows: int) -> tuple[NDArray[np.uint8] | None, str]:

@@ -5,9 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fullrank.report.markup import Html, duration, flat, folded, join, number, section, sentence, table
+from fullrank.report.neighbours import MOST_VOTES
 from fullrank.report.run_folder import Run
 
 MAX_SKIPPED = 200
+VOTES = (
+    f"kNN leave-one-out: the k nearest other records vote on each record's class. k is {MOST_VOTES}, or one less than the "
+    "smallest class (of two records or more) has where that is fewer: with more, other classes would outvote the record's."
+)
 
 
 def accuracies(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -22,6 +27,20 @@ def accuracies(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
                 yield key, value
             else:
                 yield from ((f"{key} {name}", result) for name, result in accuracies(value))
+
+
+def problems(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name, why) of every accuracy in an evaluation.json that could not be measured.
+
+    >>> list(problems({"knn": {"digit": {"problem": "too few records"}, "shape": {"top1": 0.5}}}))
+    [('knn digit', 'too few records')]
+    """
+    for key, value in evaluation.items():
+        if isinstance(value, Mapping):
+            if "problem" in value:
+                yield key, str(value["problem"])
+            else:
+                yield from ((f"{key} {name}", why) for name, why in problems(value))
 
 
 def share(value: object) -> str:
@@ -48,17 +67,31 @@ def accuracy(run: Run, level: int = 2) -> Html:
             _between(result.get("interval")),
             share(result.get("top5")),
             share(result.get("chance")),
+            result.get("k", "-"),
             result.get("n", "-"),
             result.get("n_train", "-"),
         ]
         for name, result in accuracies(run.evaluation)
     ]
+    missing = [sentence(f"{name}: {why}.", "missing") for name, why in problems(run.evaluation)]
+    if not rows and missing:
+        return section("Accuracy", *missing, level=level)
     if not rows:
         said = "No accuracy was measured: without labels there is none, with labels `fullrank evaluate` gives it."
         return section("Accuracy", sentence(said, "missing"), level=level)
-    header = ["of frozen features", "top-1", "95 % interval", "top-5", "commonest class", "test records", "training records"]
+    header = [
+        "of frozen features",
+        "top-1",
+        "95 % interval",
+        "top-5",
+        "commonest class",
+        "k",
+        "test records",
+        "training records",
+    ]
     note = "Intervals are Wilson's: they hold the sampling of the test records, not the seed of the training."
-    return section("Accuracy", table(header, rows, "Accuracy of frozen features"), note=note, level=level)
+    note += f" {VOTES}" if any("leave-one-out" in row[0] for row in rows) else ""
+    return section("Accuracy", table(header, rows, "Accuracy of frozen features"), *missing, note=note, level=level)
 
 
 def course(run: Run, level: int = 2) -> Html:
@@ -92,14 +125,39 @@ def course(run: Run, level: int = 2) -> Html:
 
 
 def _skipped(run: Run) -> Html:
+    """Training and the making of features meet different files: each says how many it could not read."""
     from_table = run.table.manifest.get("skipped", []) if run.table is not None else []
-    rows = list(dict.fromkeys((str(line.get("record")), str(line.get("reason"))) for line in [*run.skipped, *from_table]))
-    if not rows:
+    when: dict[tuple[str, str], list[str]] = {}
+    for name, lines in (("training", run.skipped), ("features", from_table)):
+        for key in dict.fromkeys((str(line.get("record")), str(line.get("reason"))) for line in lines):
+            when.setdefault(key, []).append(name)
+    if not when:
         return sentence("Every file that was asked for could be read.") if run.metrics or run.table is not None else Html("")
-    said = f"{len(rows):,} file{'s' if len(rows) > 1 else ''} could not be read; others took their place."
-    shown = table(["file", "reason"], rows[:MAX_SKIPPED], "Files that could not be read")
-    more = sentence(f"The first {MAX_SKIPPED} are shown; skipped.jsonl has all.") if len(rows) > MAX_SKIPPED else Html("")
-    return join([sentence(said), folded("Which files, and why", wide(shown), more, open_=len(rows) <= 5)])
+    training, features = (
+        len({record for (record, _), names in when.items() if name in names}) for name in ("training", "features")
+    )
+    said = []
+    if training:
+        took = "another took its place" if training == 1 else "others took their place"
+        said.append(f"{_files(training)} could not be read while training; {took}.")
+    if features:
+        said.append(f"{_files(features)} could not be read when features were made, and {_were(features)} left out.")
+    rows = [(record, reason, ", ".join(names)) for (record, reason), names in when.items()]
+    shown = table(["file", "reason", "when"], rows[:MAX_SKIPPED], "Files that could not be read")
+    more = (
+        sentence(f"The first {MAX_SKIPPED} are shown; skipped.jsonl and the manifest of the features have all.")
+        if len(rows) > MAX_SKIPPED
+        else Html("")
+    )
+    return join([sentence(" ".join(said)), folded("Which files, and why", wide(shown), more, open_=len(rows) <= 5)])
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'s' * (count != 1)}"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def background(run: Run, level: int = 2) -> Html:

@@ -113,7 +113,8 @@ def ranks(run: Run, level: int = 2) -> Html:
         return section("Rank over time", sentence(said, "missing"), level=level)
     note = (
         "How many directions the features use: exp of the entropy of the singular values, of the newest rows. "
-        "Effective rank is of centred features, RankMe of features as they are. Neither can exceed min(n - 1, d)."
+        "Effective rank is of centred features, RankMe of features as they are. "
+        "Effective rank cannot exceed min(n - 1, d), RankMe min(n, d)."
     )
     absent = _absent(run)
     return section(
@@ -126,7 +127,8 @@ def _bound(run: Run, space: str) -> str:
     if not full or "n" not in full[-1] or "d" not in full[-1]:
         return ""
     n, d = int(full[-1]["n"]), int(full[-1]["d"])
-    return f" (n = {n:,}, d = {d:,}: at most {min(n - 1, d):,})"
+    most = f"{d:,}" if n > d else f"{n - 1:,}, RankMe {n:,}"
+    return f" (n = {n:,}, d = {d:,}: at most {most})"
 
 
 def _absent(run: Run) -> Html:

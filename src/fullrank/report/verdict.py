@@ -38,7 +38,7 @@ HEALTHY_MEANS = "Healthy says that nothing has collapsed. How good the encoder i
 ROWS = (
     ("n", "rows measured (n)"),
     ("d", "width (d)"),
-    ("bound", "no rank can exceed min(n - 1, d)"),
+    ("bound", "the effective rank cannot exceed min(n - 1, d)"),
     ("std", "standard deviation, as it is"),
     ("spread", "normalised std x sqrt(d): 0 = all equal, 1 = spread evenly"),
     ("mean_cosine", "mean cosine of two rows: 1 = all equal"),
