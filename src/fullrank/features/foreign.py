@@ -68,8 +68,8 @@ def extract_imported(
 
     A row is a view: representation, embedding as the head gives it, and the same L2-normalised (``embedding_normalized``);
     ``out``/per_record has their means over each record's views. ``batch_size`` counts views (not given: 4 on a CPU, 32
-    elsewhere). Unreadable files are left out and named in the manifest. Without ``replace``, ``SettingError`` where ``out`` holds
-    features of something else. ``DataError`` where nothing could be read.
+    elsewhere). Unreadable files are left out and named in the manifest. Without ``replace``, ``SettingError`` where ``out``
+    holds features of something else. ``DataError`` where nothing could be read.
     """
     out, how = Path(out), encoder.preparation
     clips, crops = clips or how.clips, crops or how.crops
