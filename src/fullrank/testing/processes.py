@@ -19,7 +19,7 @@ from torch import Tensor
 from fullrank import distributed
 from fullrank.checkpoint.encoder import build_method
 from fullrank.config import OptimizerConfig, RunConfig
-from fullrank.engine import loop
+from fullrank.engine import loop, parts
 from fullrank.methods._method import load_method
 from fullrank.testing.lab import Subject
 from fullrank.testing.points import Nonconformance
@@ -114,14 +114,15 @@ class _Gather:
 
 def main(out: Path, broken: bool, names: Sequence[str]) -> None:
     """Three steps of every method on arrays in memory."""
-    engine: Any = loop  # its functions are exchanged below
+    engine: Any = loop  # functions of both are exchanged
+    builder: Any = parts
     engine.launch = _in_float64
     for name in names:
         subject = Subject(load_method(name))
         gather = _Gather(broken)
         distributed.gather = gather
         built: list[Any] = []
-        engine.build_method = lambda *args, built=built, **kwargs: built.append(build_method(*args, **kwargs)) or built[0]
+        builder.build_method = lambda *args, built=built, **kwargs: built.append(build_method(*args, **kwargs)) or built[0]
         loop.train(small(subject, out / name), source=subject.source(2 * BATCH))
         distributed.gather = gather.right
         torch.save(built[0].state_dict(), out / f"{name}-{distributed.rank()}.pt")
