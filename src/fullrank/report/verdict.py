@@ -193,10 +193,12 @@ def training_says(run: Run, kinds: Mapping[str, str]) -> str:
     for space, kind in then.items():
         if (kind in FINE) != (kinds[space] in FINE):
             n, step = measured[space]["n"], full[-1]["step"]
+            why = "after few steps these are not yet usual ones: train on, and look again"
+            if kind not in FINE:
+                why = "a collapsed batch may be spread by them"
             return (
                 f"Training disagrees: its last {n} rows, with the statistics of their batches, show the {space} as "
-                f"{WORDS.get(kind, kind)} at step {step:,}. Evaluation uses BatchNorm's running averages; "
-                "after few steps, or of a collapsed batch, they are no usual ones."
+                f"{WORDS.get(kind, kind)} at step {step:,}. Evaluation uses BatchNorm's running averages; {why}."
             )
     return ""
 
