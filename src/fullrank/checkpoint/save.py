@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         )
         raise CheckpointError(f"There must be a checkpoint at {file}. Got nothing there; {do}.")
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a pickle's protocol tells a user nothing
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise CheckpointError(
             f"{file} is not a readable checkpoint of fullrank ({brief(error)}). `fullrank inspect` says what a file holds."
