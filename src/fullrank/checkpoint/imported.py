@@ -105,7 +105,8 @@ def load_imported(
 def _check_foreign(path: Path) -> None:
     """A file that `fullrank convert` wrote has torchvision's keys, whatever its clips and pictures were."""
     head = read_head(path)
-    recipe = read_safetensors(path)[1].get("fullrank") if is_safetensors(path, head) else None
+    metadata = read_safetensors(path, metadata_only=True)[1] if is_safetensors(path, head) else {}
+    recipe = metadata.get("fullrank")
     if recipe is not None:
         raise CheckpointError(
             f"{path} must be of another codebase. Got what `fullrank convert` made of {recipe}, which does not say how clips "

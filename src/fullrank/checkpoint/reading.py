@@ -51,14 +51,14 @@ def is_safetensors(path: Path, head: bytes) -> bool:
     return path.suffix.lower() == ".safetensors" or head[8:10] == b'{"'
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata; ``CheckpointError`` where the file is damaged."""
+def read_safetensors(path: Path, *, metadata_only: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (none with ``metadata_only``) and metadata; ``CheckpointError`` where the file is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            return tensors, file.metadata() or {}
+            names = [] if metadata_only else file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} must be a whole .safetensors file. It is damaged or cut off ({brief(error)}); copy it again."

@@ -6,8 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stderr, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fullrank.errors import SettingError, StorageError
+from fullrank.errors import FullrankError, SettingError, StorageError
 
 A = TypeVar("A")
 OptionalFile = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
@@ -168,3 +168,14 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
 def is_terminal() -> bool:
     """Whether a person watches."""
     return sys.stderr.isatty()
+
+
+@contextmanager
+def named(what: Path | str) -> Iterator[None]:
+    """Errors about an array say which file it is, where they do not yet."""
+    try:
+        yield
+    except FullrankError as error:
+        text = str(error)
+        file = str(what).partition("#")[0] or str(what)
+        raise type(error)(text if file in text else f"{what}: {text}") from None

@@ -1,7 +1,6 @@
 """Draw chosen classes of several encoders side by side in two dimensions, by t-SNE, UMAP or PCA."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +9,7 @@ import tyro
 
 from fullrank.cli import _io
 from fullrank.cli._names import names_of
-from fullrank.errors import DataError, FullrankError, SettingError
+from fullrank.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from fullrank.spectrum.moments import Array
@@ -123,7 +122,7 @@ def _plain(path: Path, args: Arguments) -> "FeatureTable":
 
     if args.space != "representation":
         raise SettingError(f"--space must be representation for plain files, which have one. Got {args.space} with {path}.")
-    with _named(path):
+    with _io.named(path):
         features = load_features(path)
     _check_features(path, features)
     numbers, classes = _classes(args.class_of, len(features))
@@ -149,23 +148,13 @@ def _check_features(path: Path, features: "Array") -> None:
         raise DataError(
             f"{path} must have at least 2 dimensions to be placed in two. Got 1; `fullrank spectrum` says how it is spread."
         )
-    with _named(path):
+    with _io.named(path):
         for block in blocks(features):
             if abs(as_float64(block, width, first)).max() > FLOAT32_MAX:
                 raise DataError(
                     f"features must be below {FLOAT32_MAX:.1e}, as float32 is. Got larger ones; divide by one number."
                 )
             first += len(block)
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Errors about an array say which file it is."""
-    try:
-        yield
-    except FullrankError as error:
-        text = str(error)
-        raise type(error)(text if str(path).partition("#")[0] in text else f"{path}: {text}") from None
 
 
 def _check_rows(plain: "Sequence[tuple[Path, FeatureTable]]") -> None:

@@ -11,7 +11,7 @@ import tyro
 
 from fullrank.cli import _io
 from fullrank.cli._names import names_of
-from fullrank.errors import CheckpointError, FullrankError, SettingError
+from fullrank.errors import CheckpointError, SettingError
 
 if TYPE_CHECKING:
     from fullrank.cli._time import Clips
@@ -141,14 +141,14 @@ def _measure(path: Path, label: str, args: Arguments) -> Measured:
     from fullrank.spectrum.deciding import deciding_measures, time_remark
     from fullrank.spectrum.diagnosis import diagnose
 
-    with _named(path):
+    with _io.named(path):
         opened, table = _open(path, args.space), table_of(path)
         records = _records(path, args)
     starts = None if table is None else table[0].start_seconds
     manifest: Mapping[str, Any] = {} if table is None else table[0].manifest
     spaces, measured = {}, {}
     for space, features in opened.items():
-        with _named(f"{path} ({space})"):
+        with _io.named(f"{path} ({space})"):
             spaces[space] = _survey(f"{label}: {space}", features, records, args)
             measured[space] = deciding_measures(features, records, starts, spectrum=spaces[space].analysis.centred)
     healthy_std = args.healthy_std or manifest.get("healthy_std")
@@ -185,19 +185,9 @@ def _clips(path: Path, label: str, args: Arguments) -> "Clips":
     from fullrank.cli._time import Clips
     from fullrank.features.table import table_of
 
-    with _named(path):
+    with _io.named(path):
         spaces, record, table = _open(path, args.space), _records(path, args), table_of(path)
     return Clips(label=label, path=path, spaces=spaces, record=record, labels={} if table is None else table[0].labels)
-
-
-@contextmanager
-def _named(what: Path | str) -> Iterator[None]:
-    """Errors about an array say which file it is."""
-    try:
-        yield
-    except FullrankError as error:
-        text = str(error)
-        raise type(error)(text if str(what) in text else f"{what}: {text}") from None
 
 
 def _open(path: Path, space: str) -> "Mapping[str, Array]":

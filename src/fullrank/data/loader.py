@@ -121,7 +121,8 @@ class Loader:
             fractions = u.tolist()
             if self.sampling == "near":  # in an order that is drawn too: views of the first clip may be made in another way
                 order = np.argsort(draws.uniform(self.seed, epoch, [candidate], "clip_order", self.num_clips)[0])
-                fractions = [near_fractions(u)[i] for i in order]
+                near = near_fractions(u)
+                fractions = [near[i] for i in order]
             if self.spec.span_ratio < 1.0:
                 window = draws.uniform(self.seed, epoch, [candidate], "clip_window", 1)[0, 0]
                 fractions = within_span(fractions, float(window), self.spec.span_ratio)

@@ -84,9 +84,7 @@ def learning_rate(cfg: OptimizerConfig, batch_size: int, progress: float, epochs
     """The rate at ``progress``: linear warm-up, then half a cosine, or the rest of one that began with training."""
     peak = peak_learning_rate(cfg, batch_size)
     warmup, end = min(cfg.warmup_epochs / epochs, 1.0), peak * cfg.end_ratio
-    if cfg.cosine_after_warmup or not warmup:
-        return warmup_cosine(progress, peak, warmup, end=end)
-    return cosine(progress, peak, end) if progress >= warmup else cosine(warmup, peak, end) * progress / warmup
+    return warmup_cosine(progress, peak, warmup, end=end, after_warmup=cfg.cosine_after_warmup)
 
 
 def schedule_weight_decay(optimizer: Optimizer, cfg: OptimizerConfig, progress: float) -> None:
