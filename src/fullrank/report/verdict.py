@@ -130,7 +130,7 @@ def _of_features(run: Run) -> Verdict:
     spectra = {space: analysis.unit for space, analysis in analyses.items()}
     verdict = _diagnosed(run, found, said, spectra, (time_remark(*times),))
     training = training_says(run, verdict.kinds)
-    return replace(verdict, training=training, remarks=(*verdict.remarks, training)) if training else verdict
+    return replace(verdict, training=training, remarks=(training, *verdict.remarks)) if training else verdict
 
 
 def _diagnosed(
